@@ -1,0 +1,45 @@
+# The commands of this repository: `make help` lists them.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo ui test test-all lint bench docs clean
+
+help: ## Show what each command does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Make .venv with everything that the project needs
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] < (3, 14) else "Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; name another one with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup ## Run the whole pipeline on this machine with generated traffic
+	$(BIN)/clickstream demo
+
+ui: setup ## Open Dagster on the demo at http://localhost:3000
+	$(BIN)/clickstream ui
+
+test: setup ## Pass the tests (the heavy ones: make test-all)
+	$(BIN)/python -m pytest -m 'not heavy'
+
+test-all: setup ## Pass every test; needs Chromium
+	$(BIN)/python -m pytest
+
+lint: setup ## Check style and definitions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: setup ## Measure processing and traffic generation
+	$(BIN)/python -m benchmarks
+
+docs: setup ## Build the documentation of the models (dbt docs) from the demo's warehouse
+	$(BIN)/clickstream docs
+
+clean: ## Remove what the demo and the builds wrote
+	rm -rf data .dagster_home dbt_project/target dbt_project/logs dist

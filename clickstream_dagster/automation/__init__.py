@@ -1,0 +1,1 @@
+"""Sensors, schedules and jobs that decide when assets are made."""

@@ -1,0 +1,1 @@
+"""Windows, manifests and listing: which raw object belongs to which batch."""

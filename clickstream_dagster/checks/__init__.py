@@ -1,0 +1,1 @@
+"""Asset checks: what must hold for the numbers to be trusted."""

@@ -1,0 +1,1 @@
+"""One folder per project, each with the YAML of a `ClickstreamProject`."""

@@ -1,0 +1,1 @@
+"""Realistic traffic in the shapes that the real SDKs send."""

@@ -1,0 +1,1 @@
+"""The built-in transformer and enrichments, each a model for a user's own."""
