@@ -1,0 +1,25 @@
+"""Mistakes that a user can mend: each message says what was wrong, where, and what to do."""
+
+
+class ClickstreamError(Exception):
+    """Base of every error that is shown without a traceback."""
+
+
+class SettingError(ClickstreamError):
+    """A setting that can't be used as it is written."""
+
+
+class SourceError(ClickstreamError):
+    """A raw source that can't be listed or read."""
+
+
+class EngineError(ClickstreamError):
+    """A Spark engine that can't be started."""
+
+
+class LakeError(ClickstreamError):
+    """A lake that can't be opened or written."""
+
+
+class PluginError(ClickstreamError):
+    """A plug-in that can't be found, or that breaks its contract."""

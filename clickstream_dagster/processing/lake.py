@@ -1,0 +1,222 @@
+"""The lake: Iceberg tables `<project>.ods_event` and `<project>.bad_event`.
+
+Embedded, the catalog is SQLite at `<sink>/catalog.db` and `<sink>/` is the warehouse. Tables are
+changed by one overwrite snapshot at a time and never hold delete files, so that the data files
+of the current snapshot are exactly the table.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from clickstream_dagster.processing.errors import LakeError
+from clickstream_dagster.processing.schema import BAD_EVENT, ODS_EVENT
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+TABLES: Mapping[str, tuple[pa.Schema, tuple[str, ...]]] = {
+    "ods_event": (ODS_EVENT, ("app_id", "event_date")),
+    "bad_event": (BAD_EVENT, ("ingest_date",)),
+}
+
+TABLE_PROPERTIES = {
+    "write.parquet.compression-codec": "zstd",
+    # Statistics of nested columns serve no reader and make manifests large.
+    "write.metadata.metrics.default": "counts",
+    "write.metadata.metrics.column.ingest_batch": "full",
+    "write.metadata.metrics.column.app_id": "full",
+    "write.metadata.metrics.column.event_date": "full",
+    "write.metadata.metrics.column.ingest_date": "full",
+    "write.metadata.metrics.column.event_timestamp": "full",
+    "write.metadata.metrics.column.ingest_timestamp": "full",
+    "write.metadata.metrics.column.user_pseudo_id": "full",
+    "write.metadata.previous-versions-max": "20",
+    "write.metadata.delete-after-commit.enabled": "true",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LakeFile:
+    """One live data file: its path, rows and the smallest and greatest batch name in it."""
+
+    path: str
+    rows: int
+    partition: tuple[object, ...]
+    first_batch: str | None
+    last_batch: str | None
+    entry: "DataFile"
+
+    def may_hold(self, batch: str) -> bool:
+        """Whether rows of `batch` may be in the file."""
+        if self.first_batch is None or self.last_batch is None:
+            return True
+        return self.first_batch <= batch <= self.last_batch
+
+    def holds_only(self, batch: str) -> bool:
+        """Whether every row of the file is of `batch`."""
+        return self.first_batch == self.last_batch == batch
+
+
+class Lake:
+    """The tables of one project under a sink directory.
+
+    `sink` is a local path. Raises LakeError when it can't be used as a lake.
+    """
+
+    def __init__(self, sink: str, project_id: str) -> None:
+        self.root = os.path.abspath(sink.removeprefix("file://"))
+        self.project_id = project_id
+
+    @cached_property
+    def catalog(self) -> "Catalog":
+        """The Iceberg catalog; made with its directory on first use."""
+        from pyiceberg.catalog.sql import SqlCatalog
+        from sqlalchemy.exc import OperationalError
+
+        try:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+            return SqlCatalog(
+                "clickstream", uri=f"sqlite:///{self.root}/catalog.db", warehouse=self.root
+            )
+        except (OSError, OperationalError) as error:
+            raise LakeError(
+                f"the sink {self.root} can't be used as a lake: {error}; name a directory that"
+                " this user may write"
+            ) from error
+
+    def exists(self) -> bool:
+        """Whether a catalog is there already. Makes nothing."""
+        return Path(self.root, "catalog.db").exists()
+
+    def table(self, name: str) -> "Table":
+        """Load a table of the project, and make it when it is not there yet."""
+        from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+
+        identifier = (self.project_id, name)
+        try:
+            return self.catalog.load_table(identifier)
+        except NoSuchTableError:
+            pass
+        try:
+            return self._create(name)
+        except TableAlreadyExistsError:  # another batch was quicker
+            return self.catalog.load_table(identifier)
+
+    def _create(self, name: str) -> "Table":
+        from pyiceberg.transforms import IdentityTransform
+
+        schema, partition_columns = TABLES[name]
+        self.catalog.create_namespace_if_not_exists(self.project_id)
+        identifier = (self.project_id, name)
+        with (
+            self.catalog.create_table_transaction(
+                identifier, schema=schema, properties=TABLE_PROPERTIES
+            ) as transaction,
+            transaction.update_spec() as spec,
+        ):
+            for column in partition_columns:
+                spec.add_field(column, IdentityTransform(), column)
+        return self.catalog.load_table(identifier)
+
+    def files(self, name: str, **partition: object) -> list[LakeFile]:
+        """Give the live data files of a table, of one partition when columns are named."""
+        from pyiceberg.conversions import from_bytes
+        from pyiceberg.expressions import AlwaysTrue, And, EqualTo
+        from pyiceberg.types import StringType
+
+        table = self.table(name)
+        terms = (EqualTo(column, value) for column, value in partition.items())
+        row_filter = reduce(And, terms, AlwaysTrue())
+        batch_id = table.schema().find_field("ingest_batch").field_id
+
+        def bound(bounds: Mapping[int, bytes] | None) -> str | None:
+            raw = (bounds or {}).get(batch_id)
+            return None if raw is None else from_bytes(StringType(), raw)
+
+        return [
+            LakeFile(
+                path=task.file.file_path.removeprefix("file://"),
+                rows=task.file.record_count,
+                partition=tuple(task.file.partition),
+                first_batch=bound(task.file.lower_bounds),
+                last_batch=bound(task.file.upper_bounds),
+                entry=task.file,
+            )
+            for task in table.scan(row_filter=row_filter).plan_files()
+        ]
+
+    def data_files(self, name: str) -> list[str]:
+        """Give the paths of the data files of the current snapshot, sorted."""
+        if not self.exists() or not self.catalog.table_exists((self.project_id, name)):
+            return []
+        return sorted(file.path for file in self.files(name))
+
+    def commit(
+        self,
+        table: "Table",
+        *,
+        remove: Iterable[LakeFile],
+        add: Sequence[str],
+        properties: Mapping[str, str],
+    ) -> None:
+        """Swap data files in one overwrite snapshot; nothing is visible before it is made.
+
+        `table` is the state that the caller read: when another writer has committed since then,
+        pyiceberg's CommitFailedException is raised and nothing has changed. `add` are paths of
+        Parquet files with the table's field ids, each inside one partition.
+        """
+        from pyiceberg.io.pyarrow import parquet_file_to_data_file
+
+        with ThreadPoolExecutor(8) as pool:
+            entries = list(
+                pool.map(
+                    lambda path: parquet_file_to_data_file(table.io, table.metadata, path), add
+                )
+            )
+        with table.transaction() as transaction:
+            snapshot = transaction.update_snapshot(snapshot_properties=dict(properties)).overwrite()
+            with snapshot:
+                for file in remove:
+                    snapshot.delete_data_file(file.entry)
+                for entry in entries:
+                    snapshot.append_data_file(entry)
+
+    def batch_counters(self, batch: str) -> dict[str, str] | None:
+        """Give the snapshot properties of the newest attempt of a batch that was committed."""
+        for snapshot in reversed(self.table("ods_event").metadata.snapshots):
+            summary = snapshot.summary
+            if summary and summary.additional_properties.get("clickstream.batch") == batch:
+                return dict(summary.additional_properties)
+        return None
+
+
+def file_schema(table: "Table") -> pa.Schema:
+    """Give the Arrow schema of a table's data files: Iceberg's field ids on every level.
+
+    Strings and lists have 32-bit offsets, as the processing writes them.
+    """
+    from pyiceberg.io.pyarrow import schema_to_pyarrow
+
+    return pa.schema([_with_small_offsets(field) for field in schema_to_pyarrow(table.schema())])
+
+
+def _with_small_offsets(field: pa.Field) -> pa.Field:
+    type_ = field.type
+    if pa.types.is_large_string(type_):
+        type_ = pa.string()
+    elif pa.types.is_large_binary(type_):
+        type_ = pa.binary()
+    elif pa.types.is_large_list(type_) or pa.types.is_list(type_):
+        type_ = pa.list_(_with_small_offsets(type_.value_field))
+    elif pa.types.is_struct(type_):
+        type_ = pa.struct([_with_small_offsets(child) for child in type_])
+    return field.with_type(type_)
