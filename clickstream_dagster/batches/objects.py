@@ -10,13 +10,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from clickstream_dagster.processing.errors import ClickstreamError
+from clickstream_dagster.processing.errors import SourceError
 
 S3_SCHEME = "s3://"
-
-
-class SourceError(ClickstreamError):
-    """The place that should hold the raw objects is missing, or may not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ def split_s3(address: str) -> tuple[str, str]:
     bucket, _, prefix = address.removeprefix(S3_SCHEME).partition("/")
     prefix = prefix.strip("/")
     if not bucket:
-        raise SourceError(f"{address} names no bucket. Write s3://bucket/prefix.")
+        raise SourceError(f"{address} names no bucket; write s3://bucket/prefix")
     return bucket, f"{prefix}/" if prefix else ""
 
 
@@ -89,8 +85,8 @@ def _list_directory(source: str, after: str) -> Iterator[RawObject]:
     if not os.path.isdir(root):
         kind = "is a file, not a directory" if os.path.exists(source) else "does not exist"
         raise SourceError(
-            f"The raw directory {root.rstrip('/')} {kind}. Create it, or name the directory that "
-            "the collector writes to."
+            f"the raw directory {root.rstrip('/')} {kind}; create it, or name the directory that "
+            "the collector writes to"
         )
     yield from _walk(root, "", after)
 
@@ -105,8 +101,8 @@ def _walk(root: str, folder: str, after: str) -> Iterator[RawObject]:
             ]
     except PermissionError as error:
         raise SourceError(
-            f"The raw directory {root + folder} may not be read. Give this user the right to "
-            "list it."
+            f"the raw directory {root + folder} may not be read; give this user the right to "
+            "list it"
         ) from error
     for key, entry in sorted(entries, key=lambda pair: pair[0]):
         if key.endswith("/"):
@@ -150,14 +146,14 @@ def _list_bucket(source: str, after: str, limit: int | None) -> Iterator[RawObje
         code = error.response.get("Error", {}).get("Code", "")
         if code == "NoSuchBucket":
             raise SourceError(
-                f"The bucket of {source} does not exist. Create it, or correct its name."
+                f"the bucket of {source} does not exist; create it, or correct its name"
             ) from error
         raise SourceError(
-            f"{source} cannot be listed ({code}): {error}. The credentials in use need "
-            f"s3:ListBucket on the bucket {bucket}."
+            f"{source} cannot be listed ({code}): {error}; the credentials in use need "
+            f"s3:ListBucket on the bucket {bucket}"
         ) from error
     except BotoCoreError as error:
         raise SourceError(
-            f"{source} cannot be listed: {error}. Check the AWS credentials, the region and "
-            "AWS_ENDPOINT_URL."
+            f"{source} cannot be listed: {error}; check the AWS credentials, the region and "
+            "AWS_ENDPOINT_URL"
         ) from error
