@@ -1,0 +1,96 @@
+"""Raw objects to lines: gzip NDJSON as the collector's sink writes it, read as a stream."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from isal import isal_zlib
+
+from clickstream_dagster.processing.errors import SourceError
+from clickstream_dagster.processing.limits import MAX_RECORD_BYTES
+
+_CHUNK = 1 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP = 31  # zlib's window bits for the gzip container
+
+
+class BrokenObjectError(Exception):
+    """The object ends in the middle or is not what it claims to be; `rest` is what was left."""
+
+    def __init__(self, message: str, rest: bytes) -> None:
+        super().__init__(message)
+        self.rest = rest
+
+
+def open_object(uri: str) -> BinaryIO:
+    """Open a raw object for reading bytes. Raises SourceError when it is gone or unreadable."""
+    try:
+        if uri.startswith("s3://"):
+            from pyarrow import fs
+
+            filesystem, path = fs.FileSystem.from_uri(uri)
+            return filesystem.open_input_stream(path)
+        return open(uri.removeprefix("file://"), "rb")
+    except OSError as error:
+        raise SourceError(
+            f"the raw object {uri} can't be read: {error}; the batch's manifest names it, so put"
+            " it back before the batch is run again"
+        ) from error
+
+
+def read_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Give the non-empty lines of a raw object, gzip or plain, without their line ends.
+
+    Memory stays bounded by MAX_RECORD_BYTES whatever the object holds. Raises
+    BrokenObjectError behind the last whole line when the object is cut or damaged.
+    """
+    buffer = b""
+    source = _inflate(stream)
+    while True:
+        try:
+            data = next(source, None)
+        except BrokenObjectError as error:
+            raise BrokenObjectError(str(error), buffer + error.rest) from error
+        if data is None:
+            break
+        *lines, buffer = (buffer + data).split(b"\n")
+        for line in lines:
+            if line := line.strip():
+                yield line
+        if len(buffer) > MAX_RECORD_BYTES:
+            raise BrokenObjectError(
+                f"a line is longer than {MAX_RECORD_BYTES} bytes", buffer[:MAX_RECORD_BYTES]
+            )
+    if buffer := buffer.strip():
+        yield buffer
+
+
+def _inflate(stream: BinaryIO) -> Iterator[bytes]:
+    data = stream.read(_CHUNK)
+    if not data.startswith(_GZIP_MAGIC):
+        while data:
+            yield data
+            data = stream.read(_CHUNK)
+        return
+    inflater = isal_zlib.decompressobj(wbits=_GZIP)
+    while True:
+        try:
+            out = inflater.decompress(data, _CHUNK)
+        except isal_zlib.error as error:
+            raise BrokenObjectError(f"the gzip data is damaged: {error}", b"") from error
+        if out:
+            yield out
+        if inflater.eof:
+            # A gzip file may hold several members, one behind the other.
+            data = inflater.unused_data or stream.read(_CHUNK)
+            if not data:
+                return
+            if not data.startswith(_GZIP_MAGIC):
+                raise BrokenObjectError("foreign bytes follow the gzip data", data)
+            inflater = isal_zlib.decompressobj(wbits=_GZIP)
+            continue
+        data = inflater.unconsumed_tail
+        # A full chunk may leave output behind that needs no further input.
+        if not data and len(out) < _CHUNK:
+            data = stream.read(_CHUNK)
+            if not data:
+                raise BrokenObjectError("the gzip data ends in the middle", b"")
