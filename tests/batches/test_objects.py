@@ -1,0 +1,69 @@
+"""Listing gives the raw objects of a directory and of an S3 prefix alike."""
+
+import pytest
+
+from clickstream_dagster.batches.objects import check_source, list_objects, relative_key
+from clickstream_dagster.processing.errors import SourceError
+
+KEYS = [
+    "year=2026/month=11/day=09/hour=23/1-a.log.gz",
+    "year=2026/month=11/day=10/hour=00/2-b.log.gz",
+    "year=2026/month=11/day=10/hour=00/3-c.log.gz",
+    "year=2026/month=11/day=10.gz",
+    "year=2026/month=11/day=10/hour=01/4-d.log.gz",
+    "z.gz",
+]
+NO_OBJECTS = ["_SUCCESS", "year=2026/.part", "_temporary/year=2026/a.gz", "year=2026/_x/a.gz"]
+
+
+@pytest.fixture(params=["directory", "s3"])
+def source(request, tmp_path, bucket):
+    if request.param == "s3":
+        for key in KEYS + NO_OBJECTS + ["raw/", "year=2026/"]:
+            bucket.put(f"raw/{key}", key.encode())
+        bucket.put("raw-other/a.gz", b"beside the prefix")
+        return bucket.address("raw")
+    for key in KEYS + NO_OBJECTS:
+        path = tmp_path / "raw" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(key.encode())
+    return str(tmp_path / "raw")
+
+
+def keys(source, **options):
+    return [relative_key(source, object_.uri) for object_ in list_objects(source, **options)]
+
+
+def test_objects_come_in_the_order_of_their_keys_without_markers(source):
+    assert keys(source) == sorted(KEYS)
+
+
+def test_a_listing_starts_after_any_key_and_stops_at_its_limit(source):
+    for place, key in enumerate(sorted(KEYS)):
+        assert keys(source, start_after=key) == sorted(KEYS)[place + 1 :]
+    assert keys(source, start_after="year=2026/month=11/day=10/", limit=2) == sorted(KEYS)[2:4]
+
+
+def test_an_object_tells_size_arrival_and_content(source):
+    first = next(list_objects(source))
+    assert first.size == len(relative_key(source, first.uri))
+    assert first.arrival_ms > 1_600_000_000_000
+    assert first.etag
+
+
+def test_a_missing_directory_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(SourceError, match="nowhere does not exist; create it"):
+        list(list_objects(str(tmp_path / "nowhere")))
+    (tmp_path / "file").touch()
+    with pytest.raises(SourceError, match="is a file"):
+        check_source(str(tmp_path / "file"))
+
+
+def test_an_empty_directory_and_an_empty_prefix_hold_nothing(tmp_path, bucket):
+    assert keys(str(tmp_path)) == []
+    assert keys(bucket.address("nothing/here")) == []
+
+
+def test_a_missing_bucket_is_an_error_that_names_it(bucket):
+    with pytest.raises(SourceError, match="no-such-bucket/raw does not exist"):
+        check_source("s3://no-such-bucket/raw")
