@@ -43,6 +43,7 @@ A request with a `bad_reason` has no body; it must be passed on as one bad row.
 _BUNDLE = re.compile(r"[?&]event_bundle_sequence_id=(\d{1,18})(?:&|$)")
 _UPLOAD = re.compile(r"[?&]upload_timestamp=(\d{1,18})(?:&|$)")
 _GZIP_MAGIC = b"\x1f\x8b"
+_BLANK = " \t\r\n\ufeff"  # some clients send a byte order mark
 
 
 class BadReason(StrEnum):
@@ -193,7 +194,7 @@ def decode_body(data: object) -> str:
     """
     if isinstance(data, list | dict):
         data = orjson.dumps(data).decode()
-    if not isinstance(data, str) or not (text := data.strip()):
+    if not isinstance(data, str) or not (text := data.strip(_BLANK)):
         raise BadBodyError(BadReason.MISSING_BODY, "the record has no data")
     if text[0] not in "[{":
         text = _unpack(text)
@@ -210,7 +211,7 @@ def _unpack(text: str) -> str:
     if packed.startswith(_GZIP_MAGIC):
         packed = _gunzip(packed)
     try:
-        unpacked = packed.decode().strip()
+        unpacked = packed.decode().strip(_BLANK)
     except UnicodeDecodeError as error:
         raise BadBodyError(BadReason.UNDECODABLE_BODY, f"not gzip, not UTF-8: {error}") from error
     if not unpacked:

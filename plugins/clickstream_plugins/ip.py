@@ -1,0 +1,105 @@
+"""The built-in address enrichment: the place of the client address from an MMDB database.
+
+Seed 000, "Built-in plugins" (IpEnrichment) and "Geo fields". Each distinct address of a task is
+looked up once. Without a database the place stays null.
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from clickstream_dagster.processing.distinct import look_up_distinct, with_fields
+from clickstream_dagster.processing.errors import SettingError
+from clickstream_dagster.processing.events import EVENT
+from clickstream_dagster.processing.plugins import ArrowPlugin
+
+if TYPE_CHECKING:
+    from maxminddb.reader import Reader
+
+_FIELDS = ("city", "continent", "country", "metro", "region")
+_TYPE = pa.struct([(name, pa.string()) for name in _FIELDS])
+
+
+def open_database(path: str) -> "Reader":
+    """Open a city database. Raises SettingError when it is missing or no readable MMDB."""
+    import maxminddb
+
+    try:
+        reader = maxminddb.open_database(path)
+        # A damaged tree or data section shows at the first look-up, not when it is opened.
+        next(iter(reader), None)
+    except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
+        raise SettingError(
+            f"the address database {path} can't be read: {error}; name a MaxMind DB file with"
+            " cities (geo_database in the YAML, --geo-db on the command line), or none at all"
+        ) from error
+    return reader
+
+
+def first_public_address(text: str) -> str | None:
+    """Give the first public address of an X-Forwarded-For list, None if there is none."""
+    for part in text.split(","):
+        # "[2001:db8::1]:443" and "192.0.2.1:443" carry a port.
+        part = part.strip()
+        if part.startswith("["):
+            part = part[1:].partition("]")[0]
+        elif part.count(":") == 1:
+            part = part.partition(":")[0]
+        try:
+            address = ipaddress.ip_address(part)
+        except ValueError:
+            continue
+        if address.is_global:
+            return str(getattr(address, "ipv4_mapped", None) or address)
+    return None
+
+
+class IpEnrichment(ArrowPlugin):
+    """Fill geo's city, continent, country, metro and region from the client address."""
+
+    output_schema = EVENT
+
+    def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Give the events with the place of their address."""
+        if self.context.geo_database is None:
+            yield from batches
+            return
+        with open_database(self.context.geo_database) as reader:
+
+            @lru_cache(maxsize=200_000)
+            def place(text: str) -> tuple[str | None, ...] | None:
+                address = first_public_address(text)
+                return _place(reader, address) if address else None
+
+            for batch in batches:
+                found = look_up_distinct(batch.column("ip"), place, _TYPE)
+                fields = dict(zip(_FIELDS, found.flatten(), strict=True))
+                yield with_fields(batch, "geo", fields)
+
+
+def _place(reader: "Reader", address: str) -> tuple[str | None, ...] | None:
+    import maxminddb
+
+    try:
+        record = reader.get(address)
+    except (ValueError, maxminddb.InvalidDatabaseError):
+        # An IPv6 address in an IPv4 database, or a damaged entry: the place is not known.
+        return None
+    if not isinstance(record, dict):
+        return None
+    metro = record.get("location", {}).get("metro_code")
+    regions = record.get("subdivisions") or [{}]
+    return (
+        _name(record.get("city")),
+        _name(record.get("continent")),
+        _name(record.get("country")),
+        str(metro) if metro is not None else None,
+        _name(regions[0]),
+    )
+
+
+def _name(part: dict | None) -> str | None:
+    return (part or {}).get("names", {}).get("en")

@@ -1,0 +1,462 @@
+"""The built-in transformer: requests of the Web, Android and iOS SDKs to events.
+
+Shapes are those of seed 000, "Sample event structure" and "Common attributes"; the target is
+"Data schema". JSON is parsed by DuckDB, a batch of requests at a time; no Python runs per event.
+"""
+
+import json
+from collections.abc import Iterator
+
+import duckdb
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clickstream_dagster.processing.events import EVENT, conform
+from clickstream_dagster.processing.key_values import KeyValues, value_fields
+from clickstream_dagster.processing.limits import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
+from clickstream_dagster.processing.plugins import ArrowPlugin, PluginContext
+from clickstream_dagster.processing.requests import BadReason
+
+_ECOMMERCE = {
+    "total_item_quantity": "BIGINT",
+    "purchase_revenue_in_usd": "DOUBLE",
+    "purchase_revenue": "DOUBLE",
+    "refund_value_in_usd": "DOUBLE",
+    "refund_value": "DOUBLE",
+    "shipping_value_in_usd": "DOUBLE",
+    "shipping_value": "DOUBLE",
+    "tax_value_in_usd": "DOUBLE",
+    "tax_value": "DOUBLE",
+    "transaction_id": "VARCHAR",
+    "unique_items": "BIGINT",
+}
+_ITEM = {
+    "brand": "VARCHAR",
+    "category": "VARCHAR",
+    "category2": "VARCHAR",
+    "category3": "VARCHAR",
+    "category4": "VARCHAR",
+    "category5": "VARCHAR",
+    "creative_name": "VARCHAR",
+    "creative_slot": "VARCHAR",
+    "id": "VARCHAR",
+    "location_id": "VARCHAR",
+    "name": "VARCHAR",
+    "price": "DOUBLE",
+    "quantity": "INTEGER",
+}
+_SCALARS = (
+    "app_id",
+    "unique_id",
+    "device_id",
+    "device_unique_id",
+    "event_type",
+    "event_id",
+    "timestamp",
+    "platform",
+    "os_version",
+    "make",
+    "brand",
+    "model",
+    "carrier",
+    "network_type",
+    "screen_height",
+    "screen_width",
+    "viewport_height",
+    "viewport_width",
+    "zone_offset",
+    "locale",
+    "system_language",
+    "country_code",
+    "sdk_version",
+    "sdk_name",
+    "host_name",
+    "app_version",
+    "app_package_name",
+)
+_EVENT_STRUCTURE = [
+    {
+        # Texts, so that a value of the wrong type is seen as one instead of vanishing.
+        **dict.fromkeys(_SCALARS, "VARCHAR"),
+        "ecommerce": _ECOMMERCE,
+        "items": [_ITEM],
+        "event_dimensions": "MAP(VARCHAR, JSON)",
+        "user": 'MAP(VARCHAR, STRUCT("value" JSON, set_timestamp BIGINT))',
+        "attributes": "MAP(VARCHAR, JSON)",
+    }
+]
+
+_PARSE = """
+create or replace temp table parsed as
+select
+    * exclude (bad_reason, bad_detail, payload),
+    case when json_valid(body) then from_json(body, $structure) end as events
+from requests
+where bad_reason is null
+"""
+
+# Objects that became no map hold the same key twice.
+_REPEATED_KEYS = """
+select source_object, source_line, body
+from parsed
+where case
+    -- Only bodies with a missing map are looked at a second time.
+    when len(list_filter(
+        events,
+        lambda e: e.attributes is null or e."user" is null or e.event_dimensions is null
+    )) > 0
+    then
+        len(list_filter(json_extract(body, '$[*].attributes'), lambda j: json_type(j) = 'OBJECT'))
+            > len(list_filter(events, lambda e: e.attributes is not null))
+        or len(list_filter(json_extract(body, '$[*].user'), lambda j: json_type(j) = 'OBJECT'))
+            > len(list_filter(events, lambda e: e."user" is not null))
+        or len(list_filter(
+            json_extract(body, '$[*].event_dimensions'), lambda j: json_type(j) = 'OBJECT'
+        )) > len(list_filter(events, lambda e: e.event_dimensions is not null))
+    else false
+end
+"""
+
+_PARSE_FIXED = """
+update parsed set events = from_json(fixed.body, $structure)
+from fixed
+where parsed.source_object = fixed.source_object and parsed.source_line = fixed.source_line
+"""
+
+_BAD_BODIES = f"""
+select
+    * exclude (events),
+    case
+        when not json_valid(body) then '{BadReason.NOT_JSON}'
+        else '{BadReason.NOT_AN_ARRAY}'
+    end as bad_reason,
+    encode(body) as payload
+from parsed
+where events is null
+"""
+
+_EVENTS = f"""
+with event as (
+    select
+        * exclude (events),
+        unnest(events) as e,
+        unnest(range(len(events)))::integer as request_position
+    from parsed
+),
+typed as (
+    select
+        *,
+        try_cast(e.timestamp as bigint) as event_ms,
+        coalesce(e.event_id, '') = '' as no_event_id,
+        coalesce(e.event_type, '') = '' as no_event_name,
+        coalesce(e.app_id, '') = '' as no_app_id,
+        coalesce(e.unique_id, '') = '' as no_user
+    from event
+)
+select
+    struct_pack(
+        app_id := e.app_id,
+        id := e.app_package_name,
+        install_source := null::varchar,
+        "version" := e.app_version
+    ) as app_info,
+    struct_pack(
+        mobile_brand_name := e.brand,
+        mobile_model_name := e.model,
+        manufacturer := e.make,
+        screen_width := try_cast(e.screen_width as bigint),
+        screen_height := try_cast(e.screen_height as bigint),
+        carrier := e.carrier,
+        network_type := e.network_type,
+        operating_system_version := e.os_version,
+        operating_system := case when lower(e.platform) <> 'web' then e.platform end,
+        ua_browser := null::varchar,
+        ua_browser_version := null::varchar,
+        ua_os := null::varchar,
+        ua_os_version := null::varchar,
+        ua_device := null::varchar,
+        ua_device_category := null::varchar,
+        system_language := e.system_language,
+        time_zone_offset_seconds := try_cast(e.zone_offset as bigint) // 1000,
+        vendor_id := e.device_id,
+        advertising_id := e.device_unique_id,
+        host_name := e.host_name
+    ) as device,
+    e.ecommerce as ecommerce,
+    event_bundle_sequence_id,
+    case
+        when event_ms between {MIN_TIMESTAMP_MS} and {MAX_TIMESTAMP_MS - 1}
+        then cast(epoch_ms(event_ms) as date)
+    end as event_date,
+    e.event_dimensions as event_dimensions,
+    e.event_id as event_id,
+    e.event_type as event_name,
+    e.attributes as attributes,
+    0::bigint as event_previous_timestamp,
+    ingest_timestamp - event_ms as event_server_timestamp_offset,
+    event_ms as event_timestamp,
+    struct_pack(
+        city := null::varchar,
+        continent := null::varchar,
+        country := null::varchar,
+        metro := null::varchar,
+        region := null::varchar,
+        sub_continent := null::varchar,
+        locale := e.locale
+    ) as geo,
+    ingest_timestamp,
+    e.items as items,
+    coalesce(e.platform, platform) as platform,
+    e."user" as "user",
+    e.unique_id as user_pseudo_id,
+    e.app_id as app_id,
+    request_id,
+    request_position,
+    upload_timestamp,
+    e.sdk_name as sdk_name,
+    e.sdk_version as sdk_version,
+    e.country_code as country_code,
+    try_cast(e.viewport_width as bigint) as viewport_width,
+    try_cast(e.viewport_height as bigint) as viewport_height,
+    ip,
+    user_agent,
+    source_object,
+    source_line,
+    case
+        when no_event_id and no_event_name and no_app_id and no_user and e.timestamp is null
+            then case
+                when coalesce(json_type(body, '$[' || request_position || ']'), '') = 'OBJECT'
+                then '{BadReason.MISSING_EVENT_ID}'
+                else '{BadReason.NOT_AN_OBJECT}'
+            end
+        when no_event_id then '{BadReason.MISSING_EVENT_ID}'
+        when no_event_name then '{BadReason.MISSING_EVENT_NAME}'
+        when no_app_id then '{BadReason.MISSING_APP_ID}'
+        when no_user then '{BadReason.MISSING_USER}'
+        when coalesce(e.timestamp, '') = '' then '{BadReason.MISSING_TIMESTAMP}'
+        when event_ms is null
+            or event_ms not between {MIN_TIMESTAMP_MS} and {MAX_TIMESTAMP_MS - 1}
+            then '{BadReason.TIMESTAMP_OUT_OF_RANGE}'
+    end as bad_reason,
+    case
+        when bad_reason = '{BadReason.TIMESTAMP_OUT_OF_RANGE}'
+        then 'timestamp is ' || left(e.timestamp, 100)
+    end as bad_detail,
+    case when bad_reason is not null then body end as body,
+    case when bad_reason is not null then envelope end as envelope
+from typed
+"""
+
+# Attributes with a column of their own; they are not repeated in event_params.
+_PRIVACY = {
+    "_privacy_info_ads_storage": "ads_storage",
+    "_privacy_info_analytics_storage": "analytics_storage",
+    "_privacy_info_uses_transient_token": "uses_transient_token",
+}
+_TRAFFIC_SOURCE = {
+    "medium": "_traffic_source_medium",
+    "name": "_traffic_source_name",
+    "source": "_traffic_source_source",
+}
+_CHANNEL = "_channel"
+
+
+class SdkTransformer(ArrowPlugin):
+    """Turn REQUEST rows into EVENT rows; what can't be one becomes a bad row with its bytes."""
+
+    output_schema = EVENT
+
+    def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Give the events of each batch of requests, then its bad records."""
+        with duckdb.connect(
+            config={
+                "threads": 1,  # the engine runs one task a core already
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            }
+        ) as connection:
+            for batch in batches:
+                yield from _transform(pa.Table.from_batches([batch]), connection, self.context)
+
+
+def _transform(
+    requests: pa.Table, connection: duckdb.DuckDBPyConnection, context: PluginContext
+) -> Iterator[pa.RecordBatch]:
+    structure = {"structure": json.dumps(_EVENT_STRUCTURE)}
+    connection.register("requests", requests)
+    connection.execute(_PARSE, structure)
+    repeated = connection.sql(_REPEATED_KEYS).to_arrow_table()
+    if repeated.num_rows:
+        connection.register("fixed", _without_repeated_keys(repeated))
+        connection.execute(_PARSE_FIXED, structure)
+    events = connection.sql(_EVENTS).to_arrow_table().combine_chunks()
+    bad_bodies = connection.sql(_BAD_BODIES).to_arrow_table()
+    connection.unregister("requests")
+
+    is_bad = events.column("bad_reason").is_valid()
+    bad_events = events.filter(is_bad)
+    if bad_events.num_rows:
+        yield from _bad_events(bad_events, context)
+        events = events.filter(pc.invert(is_bad)).combine_chunks()
+    if events.num_rows:
+        yield from _typed(events, context).to_batches()
+    bad_requests = requests.filter(requests.column("bad_reason").is_valid())
+    for bad in (bad_requests, bad_bodies):
+        if bad.num_rows:
+            yield from _bad_requests(bad, context)
+
+
+def _without_repeated_keys(repeated: pa.Table) -> pa.Table:
+    """Give the bodies with the last value of a key that an object holds more than once.
+
+    Seed 000, "Event and attribute limitation": the latest value applies.
+    """
+    bodies: list[str] = []
+    for body in repeated.column("body").to_pylist():
+        try:
+            bodies.append(orjson.dumps(orjson.loads(body)).decode())
+        except orjson.JSONDecodeError:  # stricter than DuckDB: it refuses NaN, for example
+            bodies.append(body)
+    return repeated.set_column(2, "body", pa.array(bodies, pa.string()))
+
+
+def _typed(events: pa.Table, context: PluginContext) -> pa.Table:
+    columns = {name: events.column(name).combine_chunks() for name in events.column_names}
+    columns |= _from_attributes(KeyValues(columns.pop("attributes")), columns["app_info"])
+    columns |= _from_user(KeyValues(columns.pop("user")))
+    dimensions = KeyValues(columns.pop("event_dimensions"))
+    columns["event_dimensions"] = dimensions.structs(
+        value_fields(dimensions.values), np.full(len(dimensions.row), True)
+    )
+    columns["project_id"] = pa.repeat(context.project_id, events.num_rows)
+    columns["is_bot"] = pa.repeat(False, events.num_rows)
+    for name in ("body", "bad_reason", "bad_detail", "envelope"):
+        del columns[name]
+    return conform(pa.table(columns), EVENT)
+
+
+def _from_attributes(entries: KeyValues, app_info: pa.StructArray) -> dict[str, pa.Array]:
+    fields = value_fields(entries.values)
+    texts = _as_text(fields)
+    special = entries.is_key(*_PRIVACY, *_TRAFFIC_SOURCE.values(), _CHANNEL)
+    privacy = entries.is_key(*_PRIVACY)
+    app_fields = dict(zip(app_info.type.names, app_info.flatten(), strict=True))
+    app_fields["install_source"] = entries.pick(_CHANNEL, texts)
+    return {
+        "event_params": entries.structs(fields, ~special),
+        "privacy_info": _renamed(entries.structs(fields, privacy), _PRIVACY),
+        "traffic_source": pa.StructArray.from_arrays(
+            [entries.pick(key, texts) for key in _TRAFFIC_SOURCE.values()], list(_TRAFFIC_SOURCE)
+        ),
+        "app_info": pa.StructArray.from_arrays(list(app_fields.values()), list(app_fields)),
+    }
+
+
+def _renamed(lists: pa.ListArray, names: dict[str, str]) -> pa.ListArray:
+    """Give the lists with other keys; a row without entries becomes null."""
+    keys, values = lists.values.flatten()
+    encoded = keys.dictionary_encode()
+    new_names = [names[key] for key in encoded.dictionary.to_pylist()]
+    new_keys = pa.array(new_names, pa.string()).take(encoded.indices)
+    offsets = pc.if_else(
+        pc.greater(pc.list_value_length(lists), 0), lists.offsets[:-1], pa.scalar(None, pa.int32())
+    )
+    return pa.ListArray.from_arrays(
+        pa.concat_arrays([offsets, lists.offsets[-1:]]),
+        pa.StructArray.from_arrays([new_keys, values], ["key", "value"]),
+    )
+
+
+def _from_user(entries: KeyValues) -> dict[str, pa.Array]:
+    json_values, set_timestamp = entries.values.flatten()
+    fields = value_fields(json_values)
+    texts = _as_text(fields)
+    revenue = entries.pick("_user_ltv_revenue", texts)
+    ltv = entries.is_key("_user_ltv_revenue", "_user_ltv_currency")
+    has_revenue = np.asarray(revenue.is_valid())
+    keep = ~(ltv & has_revenue[entries.row])
+    fields["set_timestamp_micros"] = pc.multiply(set_timestamp, 1000)
+    return {
+        "user_properties": entries.structs(fields, keep),
+        "user_id": entries.pick("_user_id", texts),
+        "user_first_touch_timestamp": entries.pick(
+            "_user_first_touch_timestamp", fields["int_value"]
+        ),
+        "user_ltv": pa.StructArray.from_arrays(
+            [
+                _as_double(entries, "_user_ltv_revenue", fields),
+                entries.pick("_user_ltv_currency", texts),
+            ],
+            ["revenue", "currency"],
+            mask=pa.array(~has_revenue),
+        ),
+    }
+
+
+def _as_text(fields: dict[str, pa.Array]) -> pa.StringArray:
+    """Give every value as text: a number in a text column is not lost."""
+    return pc.coalesce(
+        fields["string_value"],
+        fields["int_value"].cast(pa.string()),
+        fields["double_value"].cast(pa.string()),
+    )
+
+
+def _as_double(entries: KeyValues, key: str, fields: dict[str, pa.Array]) -> pa.DoubleArray:
+    whole = entries.pick(key, fields["int_value"]).cast(pa.float64())
+    return pc.coalesce(entries.pick(key, fields["double_value"]), whole)
+
+
+def _bad_events(events: pa.Table, context: PluginContext) -> Iterator[pa.RecordBatch]:
+    payloads: list[bytes] = []
+    body, elements = None, []
+    for row_body, position in zip(
+        events.column("body").to_pylist(),
+        events.column("request_position").to_pylist(),
+        strict=True,
+    ):
+        if row_body != body:
+            body, elements = row_body, array_elements(row_body)
+        payloads.append((elements[position] if position < len(elements) else body).encode())
+    columns = (
+        "event_id",
+        "ingest_timestamp",
+        "app_id",
+        "request_id",
+        "request_position",
+        "source_object",
+        "source_line",
+        "envelope",
+        "bad_reason",
+        "bad_detail",
+    )
+    rows = events.select(columns).append_column("payload", pa.array(payloads, pa.binary()))
+    yield from _bad_rows(rows, context)
+
+
+def _bad_requests(requests: pa.Table, context: PluginContext) -> Iterator[pa.RecordBatch]:
+    names = ["app_id" if name == "request_app_id" else name for name in requests.column_names]
+    yield from _bad_rows(requests.rename_columns(names), context)
+
+
+def _bad_rows(rows: pa.Table, context: PluginContext) -> Iterator[pa.RecordBatch]:
+    project = pa.chunked_array([pa.repeat(context.project_id, rows.num_rows)])
+    yield from conform(rows.append_column("project_id", project), EVENT).to_batches()
+
+
+def array_elements(text: str) -> list[str]:
+    """Give the exact text of every element of a JSON array, up to the first unreadable one."""
+    decoder = json.JSONDecoder()
+    elements: list[str] = []
+    place = text.index("[") + 1
+    try:
+        while True:
+            while text[place] in " \t\r\n,":
+                place += 1
+            start = place
+            _, place = decoder.raw_decode(text, start)
+            elements.append(text[start:place])
+    except (ValueError, RecursionError, IndexError):
+        return elements
