@@ -1,5 +1,6 @@
 """The `clickstream` command: thin, every command calls into the room that does the work."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -17,3 +18,87 @@ app = typer.Typer(
 @app.callback()
 def main() -> None:
     """Collect, process, model and report behaviour events."""
+
+
+@app.command()
+def generate(
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for raw files, as the collector's sink has them.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Collector to post to, e.g. http://localhost:8088/collect.")
+    ] = None,
+    events: Annotated[
+        int, typer.Option(help="Distinct events; retries and broken bodies come on top.")
+    ] = 200_000,
+    days: Annotated[int, typer.Option(help="Days of traffic up to --end.")] = 7,
+    seed: Annotated[int, typer.Option(help="Another seed, other traffic.")] = 1,
+    project_id: Annotated[
+        str, typer.Option(help="Names the shop: its web site and its app package.")
+    ] = "demo",
+    app_id: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="App that sends; repeat for more. With web, android, ios or mobile in its id it "
+            "sends from there only. Default: demo_web and demo_mobile."
+        ),
+    ] = None,
+    end: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
+            help="UTC time at which the traffic ends. Default: 2026-01-08 for --out, "
+            "now for --endpoint.",
+        ),
+    ] = None,
+    clean: Annotated[bool, typer.Option("--clean", help="Leave the trouble out.")] = False,
+) -> None:
+    """Make realistic traffic of a shop's web site and apps, as the SDKs send it.
+
+    Part of it is in trouble: 1 % of the events are sent twice, 1 % come 2 to 48 hours late and
+    0.1 % later than 72 hours, 0.2 % have a wrong clock, 1 % are from bots, 0.1 % name a foreign
+    app; 0.1 % of the requests have a broken body.
+
+    The same options make the same files, byte by byte; a second run replaces them with
+    themselves. Other options need a directory of their own.
+    """
+    from rich.console import Console
+
+    from clickstream_dagster.sample import command
+    from clickstream_dagster.sample.plan import (
+        CLEAN,
+        DEFAULT_APPS,
+        DEFAULT_END,
+        PlanError,
+        TrafficPlan,
+        TroubleShares,
+    )
+    from clickstream_dagster.sample.poster import PostError
+    from clickstream_dagster.sample.writer import OutputError
+
+    if (out is None) == (endpoint is None):
+        raise typer.BadParameter("give either --out or --endpoint")
+    if out is not None and out.exists() and not out.is_dir():
+        raise typer.BadParameter(f"--out {out} is a file, a directory is needed")
+    default_end = DEFAULT_END if endpoint is None else datetime.now(UTC)
+    try:
+        plan = TrafficPlan(
+            events=events,
+            days=days,
+            seed=seed,
+            project_id=project_id,
+            app_ids=tuple(app_id or DEFAULT_APPS),
+            end=end.replace(tzinfo=UTC) if end else default_end,
+            shares=CLEAN if clean else TroubleShares(),
+        )
+    except PlanError as error:
+        raise typer.BadParameter(str(error)) from error
+    try:
+        if endpoint is not None:
+            summary = command.generate_posts(plan, endpoint)
+        else:
+            summary = command.generate_files(plan, out)
+    except (OutputError, PostError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    Console().print(command.summary_table(summary, f"Traffic in {out or endpoint}"))
