@@ -1,10 +1,14 @@
 """The `clickstream` command: thin, every command calls into the room that does the work."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from clickstream_dagster.processing.errors import ClickstreamError
 
 app = typer.Typer(
     name="clickstream",
@@ -18,6 +22,16 @@ app = typer.Typer(
 @app.callback()
 def main() -> None:
     """Collect, process, model and report behaviour events."""
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Show a mistake that the user can mend without a traceback."""
+    try:
+        yield
+    except ClickstreamError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -102,3 +116,36 @@ def generate(
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
     Console().print(command.summary_table(summary, f"Traffic in {out or endpoint}"))
+
+
+@app.command()
+def model(
+    sink: Annotated[Path, typer.Option(help="Lake: the directory that `process` wrote to.")],
+    project_id: Annotated[str, typer.Option(help="Project in the lake.")],
+    warehouse: Annotated[Path, typer.Option(help="DuckDB file; made if it is not there.")],
+    full_refresh: Annotated[
+        bool, typer.Option("--full-refresh", help="Build every model again from the whole lake.")
+    ] = False,
+) -> None:
+    """Build and test the dbt models: the ten views in the schema named after the project."""
+    from clickstream_dagster.resources.dbt import Warehouse, build_models
+
+    with _plain_errors():
+        build_models(Warehouse(sink, project_id, warehouse), full_refresh=full_refresh)
+
+
+@app.command()
+def docs(
+    sink: Annotated[Path, typer.Option(help="Lake of the warehouse.")] = Path("data/demo/lake"),
+    project_id: Annotated[str, typer.Option(help="Project in the lake.")] = "demo",
+    warehouse: Annotated[Path, typer.Option(help="DuckDB file with the models.")] = Path(
+        "data/demo/warehouse.duckdb"
+    ),
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("data/docs/models.html"),
+) -> None:
+    """Write the documentation of the models (dbt docs) as one HTML page."""
+    from clickstream_dagster.resources.dbt import Warehouse, build_docs
+
+    with _plain_errors():
+        build_docs(Warehouse(sink, project_id, warehouse), out)
+    typer.echo(f"wrote {out}")

@@ -1,0 +1,118 @@
+"""Runs dbt in this process: the models of a project, and their documentation.
+
+dbt reads the lake, the project and the warehouse from the environment (see profiles.yml); these
+functions set it for the length of a run. What dbt writes beside the warehouse goes to `dbt/` in the
+warehouse's directory, since an installed package can't be written to.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from clickstream_dagster.processing.errors import ClickstreamError
+
+
+class ModelError(ClickstreamError):
+    """A run of dbt that can't start, or that did not pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warehouse:
+    """Where models come from and go to: a lake, a project in it, a DuckDB file."""
+
+    sink: Path
+    project_id: str
+    file: Path
+
+    @property
+    def scratch(self) -> Path:
+        """Directory of dbt's target and logs."""
+        return self.file.absolute().parent / "dbt"
+
+    def environment(self) -> dict[str, str]:
+        """The environment that a run of dbt on this warehouse needs."""
+        return {
+            "CLICKSTREAM_LAKE": str(self.sink.absolute()),
+            "CLICKSTREAM_PROJECT": self.project_id,
+            "CLICKSTREAM_WAREHOUSE": str(self.file.absolute()),
+            "DBT_PROJECT_DIR": str(dbt_project_dir()),
+            "DBT_PROFILES_DIR": str(dbt_project_dir()),
+            "DBT_TARGET_PATH": str(self.scratch / "target"),
+            "DBT_LOG_PATH": str(self.scratch / "logs"),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "DO_NOT_TRACK": "1",
+        }
+
+
+def dbt_project_dir() -> Path:
+    """Give the dbt project: of the repository, else the one that the wheel carries."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package.parent / "dbt_project", package / "_dbt_project"):
+        if (folder / "dbt_project.yml").is_file():
+            return folder
+    raise ModelError(f"no dbt project beside or inside {package}: install the package again")
+
+
+def build_models(warehouse: Warehouse, *, full_refresh: bool = False) -> None:
+    """Build and test the models. Raises ModelError when a model or a test fails."""
+    warehouse.file.absolute().parent.mkdir(parents=True, exist_ok=True)
+    run_dbt(["build", *(["--full-refresh"] if full_refresh else [])], warehouse)
+
+
+def build_docs(warehouse: Warehouse, page: Path) -> None:
+    """Write the documentation of the models, with the columns the warehouse has, as one page."""
+    if not warehouse.file.is_file():
+        raise ModelError(
+            f"there is no warehouse {warehouse.file.absolute()}: build it with `clickstream model`"
+            " (or `make demo`), or name another with --warehouse"
+        )
+    run_dbt(["docs", "generate", "--static"], warehouse)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(warehouse.scratch / "target" / "static_index.html", page)
+
+
+def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
+    """Run one dbt command on a warehouse. Raises ModelError when it does not pass."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    if not warehouse.sink.is_dir():
+        raise ModelError(
+            f"the lake {warehouse.sink.absolute()} does not exist: --sink names the directory that"
+            " `clickstream process --sink` has written to"
+        )
+    try:
+        with _environment(warehouse.environment()):
+            result = dbtRunner().invoke([*arguments, "--target", "duckdb"])
+    finally:
+        # dbt-duckdb keeps the file open, and so locked, until the process ends.
+        DuckDBConnectionManager.close_all_connections()
+    if result.exception is not None:
+        raise ModelError(str(result.exception).strip()) from result.exception
+    if not result.success:
+        failed = [
+            f"{one.node.name}: {(one.message or one.status).strip()}"
+            for one in result.result or ()
+            if one.status in ("error", "fail", "runtime error")
+        ]
+        raise ModelError(
+            f"dbt {arguments[0]} did not pass on {warehouse.file}; {len(failed)} failed:\n  "
+            + "\n  ".join(failed)
+        )
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,124 @@
+"""dbt-duckdb plug-in: shows dbt the committed lake as views of the schema `<project>_lake`.
+
+`ods_event` reads exactly the data files of the table's current snapshot, and `ods_event_file`
+lists them. The snapshot is looked up once in a run of dbt, so that all models see the same one.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt_common.exceptions import DbtRuntimeError
+from dbt_common.invocation import get_invocation_id
+
+from clickstream_dagster.processing.errors import LakeError
+from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.processing.schema import ODS_EVENT
+
+TABLE = "ods_event"
+FILE_COLUMN = "lake_file"
+
+
+class Plugin(BasePlugin):
+    """Makes the views when dbt opens the warehouse; nothing else is set up by hand."""
+
+    _shown_in: str | None = None
+
+    def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
+        """Check that the warehouse can be opened, before dbt tries with a message of its own."""
+        _setting("CLICKSTREAM_WAREHOUSE", "the DuckDB file that the models are written to")
+        check_unlocked(creds.path)
+
+    def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Make the views on the lake that CLICKSTREAM_LAKE and CLICKSTREAM_PROJECT name.
+
+        dbt opens a cursor for each model, and keeps this object for the next run in the same
+        process: the first cursor of a run makes the views.
+        """
+        run = get_invocation_id()
+        if run == self._shown_in:
+            return
+        sink = _setting("CLICKSTREAM_LAKE", "the directory that `clickstream process` writes to")
+        project = _setting("CLICKSTREAM_PROJECT", "the id of the project in the lake")
+        show_lake(cursor, sink, project)
+        self._shown_in = run
+
+
+def check_unlocked(warehouse: str) -> None:
+    """Raise DbtRuntimeError when another process has the DuckDB file, or it can't be one."""
+    if warehouse == ":memory:":
+        return
+    if not Path(warehouse).parent.is_dir():
+        raise DbtRuntimeError(
+            f"the warehouse {warehouse} can't be made: the directory"
+            f" {Path(warehouse).absolute().parent} does not exist"
+        )
+    try:
+        duckdb.connect(warehouse).close()
+    except duckdb.IOException as error:
+        if "lock" not in str(error).lower():
+            raise DbtRuntimeError(f"the warehouse {warehouse} can't be opened: {error}") from error
+        raise DbtRuntimeError(
+            f"the warehouse {warehouse} is open in another process, and DuckDB lets only one"
+            " write: close that process (a notebook, a DuckDB shell, another run), then run this"
+            f" again. DuckDB says: {error}"
+        ) from error
+
+
+def show_lake(conn: duckdb.DuckDBPyConnection, sink: str, project: str) -> None:
+    """Make the schema `<project>_lake` with its views.
+
+    Raises DbtRuntimeError when the sink is not a directory. A lake without the table, or with an
+    empty one, gives views without rows and with the columns of `schema.ODS_EVENT`.
+    """
+    if not Path(sink).is_dir():
+        raise DbtRuntimeError(
+            f"the lake {Path(sink).absolute()} does not exist: CLICKSTREAM_LAKE (--sink) names the"
+            " directory that `clickstream process --sink` has written to"
+        )
+    lake = Lake(sink, project)
+    files = lake.data_files(TABLE)
+    schema = _identifier(f"{project}_lake")
+    conn.execute(f"create schema if not exists {schema}")
+    conn.execute(f"create or replace view {schema}.{TABLE} as {_events(conn, lake, files)}")
+    conn.execute(
+        f"create or replace view {schema}.{TABLE}_file as"
+        f" select unnest({_literals(files)}::varchar[]) as {FILE_COLUMN}"
+    )
+
+
+def _events(conn: duckdb.DuckDBPyConnection, lake: Lake, files: list[str]) -> str:
+    if not files:
+        empty = conn.from_arrow(ODS_EVENT.empty_table())
+        columns = ", ".join(
+            f"cast(null as {type_}) as {_identifier(name)}"
+            for name, type_ in zip(empty.columns, empty.types, strict=True)
+        )
+        return f"select {columns}, cast(null as varchar) as {FILE_COLUMN} where false"
+    # Files that were written before a column was added lack it; as long as the table has had one
+    # schema only, DuckDB need not open each of them to find out.
+    by_name = len(lake.table(TABLE).schemas()) > 1
+    return (
+        f"select * from read_parquet({_literals(files)}, filename = '{FILE_COLUMN}',"
+        f" hive_partitioning = false, union_by_name = {str(by_name).lower()})"
+    )
+
+
+def _setting(name: str, meaning: str) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise DbtRuntimeError(
+            f"the environment variable {name} is not set: it names {meaning}."
+            " `clickstream model` sets it from its options"
+        )
+    return value
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literals(values: list[str]) -> str:
+    return "[" + ", ".join("'" + value.replace("'", "''") + "'" for value in values) + "]"

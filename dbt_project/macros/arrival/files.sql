@@ -1,0 +1,92 @@
+{#
+  The event base follows the data files of the lake's current snapshot: files never change, so a
+  file is loaded once, and its rows go when it leaves the lake.
+#}
+
+{#
+  What this run of the event base has to do, as a dict: `all` (start over), `new` and `gone` (lists
+  of file paths), `gone_loads` (the loads that had brought the gone files), `load_id` (the number
+  of this load).
+#}
+{% macro file_changes() %}
+    {%- set files = source("lake", "ods_event_file") -%}
+    {%- if starts_over() -%}
+        {%- do return({"all": true, "new": [], "gone": [], "gone_loads": [], "load_id": 1}) -%}
+    {%- endif -%}
+    {%- set rows = run_query(
+        "select f.lake_file, l.lake_file, l.load_id from "
+        ~ files ~ " as f full join " ~ ledger("file")
+        ~ " as l on l.lake_file = f.lake_file where f.lake_file is null or l.lake_file is null"
+        ~ " order by 1, 2"
+    ).rows -%}
+    {%- set new = rows | map(attribute=0) | select | list -%}
+    {%- set gone = rows | map(attribute=1) | select | list -%}
+    {%- set gone_loads = rows | map(attribute=2) | select | unique | list -%}
+    {%- set load_id = last_load(this.identifier) + (1 if rows else 0) -%}
+    {%- do return({
+        "all": false, "new": new, "gone": gone, "gone_loads": gone_loads, "load_id": load_id
+    }) -%}
+{% endmacro %}
+
+
+{# A condition on the lake that keeps the rows of the files to load, with their names spelled out
+   so that no other file is opened. #}
+{% macro in_files_to_load(changes) %}
+    {%- if changes.all -%}
+        true
+    {%- elif changes.new -%}
+        lake_file in ({{ string_list(changes.new) }})
+    {%- else -%}
+        false
+    {%- endif -%}
+{% endmacro %}
+
+
+{#
+  pre-hook of the event base, in its transaction: takes out the rows of files that have left the
+  lake, and notes their keys for the models that read them.
+#}
+{% macro remove_gone_files() %}
+    {%- set changes = file_changes() -%}
+    {%- if changes.all and flags.WHICH in ["run", "build"] -%}
+        delete from {{ ledger("file") }};
+        delete from {{ ledger("state") }};
+        delete from {{ ledger("removal") }};
+        {% if is_incremental() %} delete from {{ this }}; {% endif %}
+    {%- elif changes.gone -%}
+        {%- set gone -%}
+            load_id in ({{ changes.gone_loads | join(", ") }})
+            and lake_file in ({{ string_list(changes.gone) }})
+        {%- endset -%}
+        insert into {{ ledger("removal") }}
+        select distinct
+            {{ changes.load_id }}, app_id, event_date, user_pseudo_id, session_key, platform
+        from {{ this }}
+        where {{ gone }};
+        delete from {{ this }} where {{ gone }};
+    {%- endif -%}
+{% endmacro %}
+
+
+{# post-hook of the event base, in its transaction: notes which files it holds now. #}
+{% macro remember_files() %}
+    {%- set changes = file_changes() -%}
+    {%- if flags.WHICH in ["run", "build"] and (changes.all or changes.new or changes.gone) -%}
+        {%- if changes.gone %}
+        delete from {{ ledger("file") }} where lake_file in ({{ string_list(changes.gone) }});
+        {%- endif %}
+        insert into {{ ledger("file") }}
+        select lake_file, {{ changes.load_id }}
+        from {{ source("lake", "ods_event_file") }}
+        where {{ in_files_to_load(changes) }};
+        {{ remember_load(changes.load_id) }}
+    {%- endif -%}
+{% endmacro %}
+
+
+{# Strings as a comma-separated list of SQL literals. #}
+{% macro string_list(values) %}
+    {%- for value in values -%}
+        '{{ value | replace("'", "''") }}'{{ ", " if not loop.last }}
+    {%- endfor -%}
+{% endmacro %}

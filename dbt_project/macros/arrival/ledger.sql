@@ -1,0 +1,77 @@
+{#
+  The ledger: what has been loaded, and which model knows about it.
+
+  - `clickstream_load_file`: one row per data file of the lake whose rows are in
+    clickstream_event_base, with the load that brought it. Loads are numbered 1, 2, 3, ...
+  - `clickstream_load_state`: one row per incremental model, with the last load that it has taken
+    in. A model writes its row in the transaction that changes its table, so that a run that died
+    is made good by the next one.
+  - `clickstream_load_removal`: the keys of rows that a load took out of clickstream_event_base
+    because their file has left the lake. Emptied when every model has seen them.
+#}
+
+{% macro ledger(name) %}
+    {%- do return(api.Relation.create(
+        database=target.database, schema=target.schema, identifier="clickstream_load_" ~ name
+    )) -%}
+{% endmacro %}
+
+
+{# on-run-start: makes the tables of the ledger once. #}
+{% macro make_ledger() %}
+    {%- if execute and flags.WHICH in ["run", "build"] -%}
+        {%- do run_query("create schema if not exists " ~ ledger("file").without_identifier()) -%}
+        {%- do run_query(
+            "create table if not exists " ~ ledger("file")
+            ~ " (lake_file varchar not null, load_id bigint not null)"
+        ) -%}
+        {%- do run_query(
+            "create table if not exists " ~ ledger("state")
+            ~ " (model varchar not null, load_id bigint not null)"
+        ) -%}
+        {%- do run_query(
+            "create table if not exists " ~ ledger("removal")
+            ~ " (load_id bigint not null, app_id varchar, event_date date,"
+            ~ " user_pseudo_id varchar, session_key varchar, platform varchar)"
+        ) -%}
+    {%- endif -%}
+{% endmacro %}
+
+
+{# on-run-end: forgets removed keys that every model has taken in; they may name erased users. #}
+{% macro forget_consumed_removals() %}
+    {%- if execute and flags.WHICH in ["run", "build"] -%}
+        delete from {{ ledger("removal") }}
+        where load_id <= (select min(load_id) from {{ ledger("state") }})
+    {%- endif -%}
+{% endmacro %}
+
+
+{# The last load that a model has taken in, none if it is unknown. #}
+{% macro last_load(model_name) %}
+    {%- set rows = run_query(
+        "select load_id from " ~ ledger("state") ~ " where model = '" ~ model_name ~ "'"
+    ).rows -%}
+    {%- do return(rows[0][0] | int if rows else none) -%}
+{% endmacro %}
+
+
+{# Statements that note in the ledger that this model has taken in everything up to a load. #}
+{% macro remember_load(load_id) %}
+    delete from {{ ledger("state") }} where model = '{{ this.identifier }}';
+    insert into {{ ledger("state") }} values ('{{ this.identifier }}', {{ load_id }});
+{% endmacro %}
+
+
+{#
+  Whether this model is built from everything: on its first run, on a full refresh, when the ledger
+  does not know it, and where SQL is only shown (`dbt compile`, `dbt docs`).
+#}
+{% macro starts_over() %}
+    {%- do return(
+        not execute
+        or flags.WHICH not in ["run", "build"]
+        or not is_incremental()
+        or last_load(this.identifier) is none
+    ) -%}
+{% endmacro %}

@@ -1,0 +1,112 @@
+{#
+  The nested parts of an event, and times, in the words of each engine.
+
+  A public name only dispatches; a body is named after its engine. An engine without a body parses,
+  and says at run time which macro it lacks.
+#}
+
+{% macro not_written_for_this_engine(name) %}
+    {%- if execute -%}
+        {% do exceptions.raise_compiler_error(
+            "the macro " ~ name ~ " has no body for " ~ target.type
+            ~ " yet: run dbt with --target duckdb"
+        ) %}
+    {%- endif -%}
+    null
+{% endmacro %}
+
+
+{#
+  The value of one parameter of an event, as `string`, `int`, `float` or `double`; null when the
+  event lacks it or holds it under another type. The first one counts when a key is sent twice.
+
+  `event_param('_session_id', 'string')`
+#}
+{% macro event_param(key, type) %}
+    {{- return(adapter.dispatch("event_param", "clickstream")(key, type)) -}}
+{% endmacro %}
+
+{% macro default__event_param(key, type) %}
+    {{- not_written_for_this_engine("event_param") -}}
+{% endmacro %}
+
+{% macro duckdb__event_param(key, type) %}
+    {{- "list_filter(event_params, lambda p: p.key = '%s')[1].value.%s_value" % (key, type) -}}
+{% endmacro %}
+
+
+{#
+  A join clause that gives each row of `relation_alias` once for every element of its list
+  `column`, as `item`: `item.key`, `item.value.string_value`, ...
+#}
+{% macro unnest_pairs(relation_alias, column) %}
+    {{- return(adapter.dispatch("unnest_pairs", "clickstream")(relation_alias, column)) -}}
+{% endmacro %}
+
+{% macro default__unnest_pairs(relation_alias, column) %}
+    cross join unnest({{ relation_alias }}.{{ column }}) as t(item)
+{% endmacro %}
+
+{% macro duckdb__unnest_pairs(relation_alias, column) %}
+    cross join unnest({{ relation_alias }}.{{ column }}) as t(item)
+{% endmacro %}
+
+
+{#
+  A typed value as text: the first of string, int, float and double that is neither null nor
+  empty (seed 000, Activity report, event parameter query).
+
+  Numbers print as the engine prints them: integers plain, doubles in the shortest form that reads
+  back as the same number (`0.1`, `1.0`, `1e+20`).
+#}
+{% macro value_text(value) %}
+    coalesce(
+        nullif({{ value }}.string_value, ''),
+        cast({{ value }}.int_value as varchar),
+        cast({{ value }}.float_value as varchar),
+        cast({{ value }}.double_value as varchar)
+    )
+{% endmacro %}
+
+
+{#
+  A number that fits 32 bits, else null. Seed 000 casts durations to `int`, where one client that
+  sends nonsense fails the whole view, or makes a sum overflow.
+#}
+{% macro int32(value) %}
+    case when {{ value }} between -2147483648 and 2147483647 then {{ value }} end
+{%- endmacro %}
+
+
+{#
+  Milliseconds since 1970 as a timestamp without zone, cut to the `day` or `hour` in UTC.
+  Null outside of the years 1970 to 9999: clients send any number.
+#}
+{% macro ms_trunc(unit, ms) %}
+    case
+        when {{ ms }} between 0 and 253402300799999
+            then cast(date_trunc('{{ unit }}', {{ ms_to_timestamp(ms) }}) as timestamp)
+    end
+{% endmacro %}
+
+{% macro ms_to_timestamp(ms) %}
+    {{- return(adapter.dispatch("ms_to_timestamp", "clickstream")(ms)) -}}
+{% endmacro %}
+
+{% macro default__ms_to_timestamp(ms) %}
+    {{- not_written_for_this_engine("ms_to_timestamp") -}}
+{% endmacro %}
+
+{% macro duckdb__ms_to_timestamp(ms) %}
+    {{- "epoch_ms(%s)" % ms -}}
+{% endmacro %}
+
+
+{# Whether two values are equal, where null equals null: joins on keys that may be null. #}
+{% macro same(left, right) %}
+    {{- return(adapter.dispatch("same", "clickstream")(left, right)) -}}
+{% endmacro %}
+
+{% macro default__same(left, right) %}
+    {{- "%s is not distinct from %s" % (left, right) -}}
+{% endmacro %}

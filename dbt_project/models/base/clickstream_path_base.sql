@@ -1,0 +1,39 @@
+{{ config(
+    meta={
+        "follows": "clickstream_session_base",
+        "reopens": ["app_id", "session_key", "user_pseudo_id"],
+        "dated": true,
+    },
+    pre_hook="{{ remove_reopened() }}",
+    post_hook="{{ remember_reopened() }}",
+) }}
+
+-- The sessions tell which events to read again: depends_on {{ ref("clickstream_session_base") }}
+with events as (
+    select e.*
+    from {{ ref("clickstream_event_base") }} as e
+    {{ reopened("e") }}
+)
+
+select
+    app_id,
+    session_key,
+    user_pseudo_id,
+    event_date,
+    event_id,
+    event_name,
+    event_timestamp,
+    platform,
+    session_id,
+    view_name as current_screen,
+    row_number() over in_session as event_rank,
+    lag(event_name) over in_session as previous_event,
+    lead(event_name) over in_session as next_event,
+    lag(view_name) over in_session as previous_screen,
+    lead(view_name) over in_session as next_screen,
+    {{ this_load() }} as load_id
+from events
+window in_session as (
+    partition by app_id, user_pseudo_id, session_id
+    order by event_timestamp, event_id
+)

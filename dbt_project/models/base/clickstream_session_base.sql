@@ -1,0 +1,52 @@
+{{ config(
+    meta={
+        "follows": "clickstream_event_base",
+        "reopens": ["app_id", "session_key", "user_pseudo_id", "platform"],
+        "spans": true,
+    },
+    pre_hook="{{ remove_reopened() }}",
+    post_hook="{{ remember_reopened() }}",
+) }}
+
+with events as (
+    select
+        e.*,
+        case when e.event_name in ('_screen_view', '_page_view') then 1 else 0 end as is_view
+    from {{ ref("clickstream_event_base") }} as e
+    {{ reopened("e") }}
+),
+
+numbered as (
+    select
+        *,
+        row_number() over (
+            partition by app_id, session_key, user_pseudo_id, platform, is_view
+            order by event_timestamp, event_id
+        ) as nth,
+        row_number() over (
+            partition by app_id, session_key, user_pseudo_id, platform, is_view
+            order by event_timestamp desc, event_id desc
+        ) as nth_from_last
+    from events
+)
+
+select
+    app_id,
+    session_key,
+    user_pseudo_id,
+    platform,
+    max(session_duration) as session_duration,
+    cast(sum(is_view) as bigint) as session_views,
+    coalesce(min(session_start_timestamp), min(event_timestamp)) as session_start_timestamp,
+    cast(
+        coalesce(sum(case when event_name = '_user_engagement' then engagement_time_msec end), 0)
+        as bigint
+    ) as session_engagement_time,
+    max(case when is_view = 1 and nth = 1 then view_name end) as entry_view,
+    max(case when is_view = 1 and nth_from_last = 1 then view_name end) as exit_view,
+    count(*) as event_count,
+    min(event_date) as first_event_date,
+    max(event_date) as last_event_date,
+    {{ this_load() }} as load_id
+from numbered
+group by app_id, session_key, user_pseudo_id, platform

@@ -1,0 +1,57 @@
+{{ config(
+    meta={
+        "follows": "clickstream_event_base",
+        "reopens": ["app_id", "user_pseudo_id", "event_date"],
+        "dated": true,
+    },
+    pre_hook="{{ remove_reopened() }}",
+    post_hook="{{ remember_reopened() }}",
+) }}
+
+with events as (
+    select e.*
+    from {{ ref("clickstream_event_base") }} as e
+    {{ reopened("e") }}
+),
+
+attributes as (
+    select
+        events.app_id,
+        events.user_pseudo_id,
+        events.event_date,
+        item.key as attr_key,
+        {{ value_text("item.value") }} as attr_value,
+        coalesce(item.value.set_timestamp_micros, -1) as set_timestamp_micros,
+        events.event_timestamp,
+        events.event_id
+    from events
+    {{ unnest_pairs("events", "user_properties") }}
+    where events.user_pseudo_id is not null and item.key is not null
+),
+
+numbered as (
+    select
+        *,
+        row_number() over (
+            partition by app_id, user_pseudo_id, event_date, attr_key
+            order by
+                set_timestamp_micros desc,
+                event_timestamp desc,
+                event_id desc,
+                coalesce(attr_value, '') desc
+        ) as nth_from_last
+    from attributes
+)
+
+select
+    app_id,
+    user_pseudo_id,
+    event_date,
+    attr_key,
+    attr_value,
+    set_timestamp_micros,
+    event_timestamp,
+    event_id,
+    {{ this_load() }} as load_id
+from numbered
+where nth_from_last = 1

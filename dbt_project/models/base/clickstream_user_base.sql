@@ -1,0 +1,51 @@
+{{ config(
+    meta={
+        "follows": "clickstream_user_day_base",
+        "reopens": ["app_id", "user_pseudo_id"],
+    },
+    pre_hook="{{ remove_reopened() }}",
+    post_hook="{{ remember_reopened() }}",
+) }}
+
+with days as (
+    select d.*
+    from {{ ref("clickstream_user_day_base") }} as d
+    {{ reopened("d", dated=false) }}
+),
+
+numbered as (
+    select
+        *,
+        row_number() over (
+            partition by app_id, user_pseudo_id
+            order by is_first_touch desc, touch_timestamp, touch_event_id
+        ) as nth_touch,
+        row_number() over (
+            partition by app_id, user_pseudo_id
+            order by case when last_user_id is null then 1 else 0 end, event_date desc
+        ) as nth_login_from_last
+    from days
+)
+
+select
+    app_id,
+    user_pseudo_id,
+    min(event_date) as first_event_date,
+    max(event_date) as last_event_date,
+    max(case when nth_touch = 1 then touch_user_id end) as first_user_id,
+    max(case when nth_touch = 1 then event_date end) as first_visit_date,
+    max(case when nth_touch = 1 then touch_install_source end) as first_visit_install_source,
+    max(case when nth_touch = 1 then touch_device_language end) as first_visit_device_language,
+    max(case when nth_touch = 1 then touch_platform end) as first_platform,
+    max(case when nth_touch = 1 then touch_country end) as first_visit_country,
+    max(case when nth_touch = 1 then touch_city end) as first_visit_city,
+    max(case when nth_touch = 1 then touch_traffic_source_source end)
+        as first_traffic_source_source,
+    max(case when nth_touch = 1 then touch_traffic_source_medium end)
+        as first_traffic_source_medium,
+    max(case when nth_touch = 1 then touch_traffic_source_name end) as first_traffic_source_name,
+    max(is_registered) as is_registered,
+    max(case when nth_login_from_last = 1 then last_user_id end) as last_user_id,
+    {{ this_load() }} as load_id
+from numbered
+group by app_id, user_pseudo_id

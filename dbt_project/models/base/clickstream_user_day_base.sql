@@ -1,0 +1,63 @@
+{{ config(
+    meta={
+        "follows": "clickstream_event_base",
+        "reopens": ["app_id", "user_pseudo_id", "event_date"],
+        "dated": true,
+    },
+    pre_hook="{{ remove_reopened() }}",
+    post_hook="{{ remember_reopened() }}",
+) }}
+
+with events as (
+    select
+        e.*,
+        nullif(e.user_id, '') as known_user_id,
+        case when e.event_name in ('_first_open', '_first_visit') then 1 else 0 end
+            as is_first_touch
+    from {{ ref("clickstream_event_base") }} as e
+    {{ reopened("e") }}
+),
+
+numbered as (
+    select
+        *,
+        row_number() over (
+            partition by app_id, user_pseudo_id, event_date
+            order by is_first_touch desc, event_timestamp, event_id
+        ) as nth_touch,
+        row_number() over (
+            partition by app_id, user_pseudo_id, event_date
+            order by
+                case when known_user_id is null then 1 else 0 end,
+                event_timestamp desc,
+                event_id desc
+        ) as nth_login_from_last
+    from events
+    where user_pseudo_id is not null
+)
+
+select
+    app_id,
+    user_pseudo_id,
+    event_date,
+    count(*) as event_count,
+    cast(sum(case when event_name = '_session_start' then 1 else 0 end) as bigint)
+        as session_start_count,
+    max(case when is_first_touch = 0 and known_user_id is not null then 1 else 0 end)
+        as is_registered,
+    max(is_first_touch) as is_first_touch,
+    max(case when nth_touch = 1 then event_timestamp end) as touch_timestamp,
+    max(case when nth_touch = 1 then event_id end) as touch_event_id,
+    max(case when nth_touch = 1 then user_id end) as touch_user_id,
+    max(case when nth_touch = 1 then app_info_install_source end) as touch_install_source,
+    max(case when nth_touch = 1 then device_system_language end) as touch_device_language,
+    max(case when nth_touch = 1 then platform end) as touch_platform,
+    max(case when nth_touch = 1 then geo_country end) as touch_country,
+    max(case when nth_touch = 1 then geo_city end) as touch_city,
+    max(case when nth_touch = 1 then traffic_source_source end) as touch_traffic_source_source,
+    max(case when nth_touch = 1 then traffic_source_medium end) as touch_traffic_source_medium,
+    max(case when nth_touch = 1 then traffic_source_name end) as touch_traffic_source_name,
+    max(case when nth_login_from_last = 1 then known_user_id end) as last_user_id,
+    {{ this_load() }} as load_id
+from numbered
+group by app_id, user_pseudo_id, event_date

@@ -1,0 +1,1 @@
+{{ lifecycle("day", 1, "this_day_value") }}

@@ -1,0 +1,1 @@
+{{ lifecycle("week", 7, "this_week_value") }}
