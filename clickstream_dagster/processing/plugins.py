@@ -44,6 +44,12 @@ class Plugin(ABC):
     def __init__(self, context: PluginContext) -> None:
         self.context = context
 
+    def check(self) -> None:  # noqa: B027 (a hook that few need)
+        """Raise a ClickstreamError when the step can't work with its settings.
+
+        Called once, on the driver, before anything is read.
+        """
+
     @abstractmethod
     def transform(self, data: "DataFrame") -> "DataFrame":
         """Give the changed rows; called once, on the driver."""

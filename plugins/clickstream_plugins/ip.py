@@ -5,6 +5,7 @@ looked up once. Without a database the place stays null.
 """
 
 import ipaddress
+import logging
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from clickstream_dagster.processing.plugins import ArrowPlugin
 
 if TYPE_CHECKING:
     from maxminddb.reader import Reader
+
+_log = logging.getLogger("clickstream.ip")
 
 _FIELDS = ("city", "continent", "country", "metro", "region")
 _TYPE = pa.struct([(name, pa.string()) for name in _FIELDS])
@@ -61,6 +64,16 @@ class IpEnrichment(ArrowPlugin):
     """Fill geo's city, continent, country, metro and region from the client address."""
 
     output_schema = EVENT
+
+    def check(self) -> None:
+        """Raise SettingError for a database that can't be read; warn when there is none."""
+        if self.context.geo_database is None:
+            _log.warning(
+                "no address database is set (geo_database in the YAML, --geo-db on the command"
+                " line): city, region, country and continent stay null"
+            )
+            return
+        open_database(self.context.geo_database).close()
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Give the events with the place of their address."""

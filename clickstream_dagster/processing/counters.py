@@ -1,0 +1,63 @@
+"""What became of every record of a batch."""
+
+from dataclasses import asdict, dataclass, fields
+
+
+@dataclass(slots=True)
+class BatchCounters:
+    """Counts of one attempt of a batch.
+
+    `requests = decoded + bad_requests` and `events = written + duplicate + too_old +
+    foreign_app + bad` always hold. A request whose body can't be decoded counts as one event,
+    a bad one: how many it held can't be told.
+    """
+
+    requests: int = 0
+    decoded: int = 0
+    bad_requests: int = 0
+    """Requests of which no event could be read."""
+    events: int = 0
+    written: int = 0
+    duplicate: int = 0
+    """Copies of an event that is in the batch or in the lake with an earlier arrival."""
+    too_old: int = 0
+    """Events that arrived more than the freshness after they happened."""
+    foreign_app: int = 0
+    """Events of an app that is not registered in the project."""
+    bad: int = 0
+    """Rows written to `bad_event`."""
+    bot: int = 0
+    """Written events of crawlers and other programs."""
+    late: int = 0
+    """Written events that arrived more than an hour after they happened."""
+    geo_found: int = 0
+    """Written events with a country."""
+    ua_found: int = 0
+    """Written events with a browser or an operating system read from the user agent."""
+    superseded: int = 0
+    """Rows of other batches that made room for an earlier copy from this one."""
+    objects: int = 0
+    bytes: int = 0
+    """Size of the raw objects, as stored."""
+    data_files: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Give the counts by name."""
+        return asdict(self)
+
+    def add(self, counts: dict[str, int]) -> None:
+        """Add counts by name; a name that is not known is a mistake of the caller."""
+        for name, count in counts.items():
+            setattr(self, name, getattr(self, name) + count)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every record is accounted for."""
+        return (
+            self.requests == self.decoded + self.bad_requests
+            and self.events
+            == self.written + self.duplicate + self.too_old + self.foreign_app + self.bad
+        )
+
+
+COUNTER_NAMES = tuple(field.name for field in fields(BatchCounters))

@@ -1,0 +1,274 @@
+"""Second pass: drop duplicates and write the data files of the lake, one app and day at a time.
+
+An event is one app, day and event_id; of its copies the one that arrived first stays, whichever
+batch brings it. So the lake does not depend on the order in which batches are processed.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from clickstream_dagster.processing.staging import Piece, report_batch
+
+ROW_GROUP_ROWS = 131_072
+FILE_BYTES = 256 << 20
+
+_HOUR_MS = 3_600_000
+_ARRIVAL = ["ingest_timestamp", "request_id", "request_position"]
+_FILE_ORDER = [
+    ("user_pseudo_id", "ascending"),
+    ("event_timestamp", "ascending"),
+    ("event_id", "ascending"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class MergeUnit:
+    """Staged pieces of one app and day that become the rows of one or more data files.
+
+    `lake_files` are the live files of that app and day that hold rows of other batches; those
+    in `shared_files` may hold rows of this batch, too, which are about to be replaced.
+    """
+
+    name: str
+    app_id: str
+    event_date: date
+    pieces: tuple[Piece, ...]
+    lake_files: tuple[str, ...] = ()
+    shared_files: frozenset[str] = frozenset()
+
+    @property
+    def rows(self) -> int:
+        """Staged rows, duplicates included."""
+        return sum(piece.rows for piece in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRule:
+    """Where and how data files are written."""
+
+    location: str
+    schema: pa.Schema
+    batch: str
+    attempt: str
+
+
+@dataclass(slots=True)
+class _LakeKeys:
+    """Ids and arrivals of the events that the lake holds in one app and day."""
+
+    table: pa.Table
+    file: np.ndarray
+    row: np.ndarray
+    paths: tuple[str, ...]
+    superseded: dict[str, list[int]] = field(default_factory=dict)
+
+
+def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.RecordBatch]:
+    """Merge units one after the other; give the files, counts and superseded rows of each."""
+    for unit in units:
+        keys = _lake_keys(unit, rule.batch) if unit.lake_files else None
+        counts = dict.fromkeys(
+            ("written", "duplicate", "bot", "late", "geo_found", "ua_found", "superseded"), 0
+        )
+        paths: list[str] = []
+        with _DataFiles(rule, unit.name, paths) as files:
+            for pieces in _by_bucket(unit.pieces):
+                rows = read_pieces(pieces)
+                kept = rows.filter(pa.array(_first_copies(rows, keys)))
+                counts["duplicate"] += rows.num_rows - kept.num_rows
+                _count_written(kept, counts)
+                files.write(kept.sort_by(_FILE_ORDER))
+        report: list[tuple[str, dict[str, object]]] = [("file", {"path": path}) for path in paths]
+        if keys is not None:
+            for path, places in keys.superseded.items():
+                counts["superseded"] += len(places)
+                report.append(("superseded", {"path": path, "rows": places}))
+        yield report_batch([("tally", counts), *report])
+
+
+def _by_bucket(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    buckets: dict[int, list[Piece]] = {}
+    for piece in pieces:
+        buckets.setdefault(piece.bucket, []).append(piece)
+    return [buckets[bucket] for bucket in sorted(buckets)]
+
+
+def read_pieces(pieces: Sequence[Piece]) -> pa.Table:
+    """Read staged rows back."""
+    by_path: dict[str, list[int]] = {}
+    for piece in pieces:
+        by_path.setdefault(piece.path, []).append(piece.index)
+    batches: list[pa.RecordBatch] = []
+    for path, indexes in by_path.items():
+        with pa.memory_map(path) as source:
+            reader = pa.ipc.open_file(source)
+            batches += [reader.get_batch(index) for index in indexes]
+    return pa.Table.from_batches(batches).combine_chunks()
+
+
+def _lake_keys(unit: MergeUnit, batch: str) -> _LakeKeys:
+    tables: list[pa.Table] = []
+    files: list[np.ndarray] = []
+    rows: list[np.ndarray] = []
+    for number, path in enumerate(unit.lake_files):
+        shared = path in unit.shared_files
+        columns = ["event_id", *_ARRIVAL, *(["ingest_batch"] if shared else [])]
+        table = pq.ParquetFile(path).read(columns=columns)
+        row = np.arange(table.num_rows)
+        if shared:
+            of_others = pc.not_equal(table.column("ingest_batch"), batch)
+            row = row[np.asarray(of_others)]
+            table = table.filter(of_others).drop_columns("ingest_batch")
+        # Field ids differ from one read to the next only in metadata.
+        tables.append(table.replace_schema_metadata())
+        files.append(np.full(len(row), number))
+        rows.append(row)
+    table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    return _LakeKeys(table, np.concatenate(files), np.concatenate(rows), unit.lake_files)
+
+
+def _first_copies(rows: pa.Table, keys: _LakeKeys | None) -> np.ndarray:
+    """Mark the rows to write: the first copy of each event, unless the lake's came before."""
+    keep = np.full(rows.num_rows, True)
+    ids = rows.column("event_id").combine_chunks()
+    codes = ids.dictionary_encode()
+    if len(codes.dictionary) < len(ids):
+        code = np.asarray(codes.indices)
+        places = np.flatnonzero(np.bincount(code)[code] > 1)
+        copies = rows.select(_ARRIVAL).take(pa.array(places))
+        copies = copies.append_column("code", pa.array(code[places]))
+        order = np.asarray(
+            pc.sort_indices(copies, [(name, "ascending") for name in ("code", *_ARRIVAL)])
+        )
+        sorted_code = code[places][order]
+        is_later = np.concatenate([[False], sorted_code[1:] == sorted_code[:-1]])
+        keep[places[order[is_later]]] = False
+    if keys is not None:
+        found = pc.index_in(ids, keys.table.column("event_id").combine_chunks())
+        places = np.flatnonzero(keep & np.asarray(found.is_valid()))
+        if len(places):
+            lake_places = np.asarray(found.take(pa.array(places)))
+            earlier = _arrives_earlier(
+                rows.take(pa.array(places)), keys.table.take(pa.array(lake_places))
+            )
+            keep[places[~earlier]] = False
+            for place in lake_places[earlier]:
+                path = keys.paths[keys.file[place]]
+                keys.superseded.setdefault(path, []).append(int(keys.row[place]))
+    return keep
+
+
+def _arrives_earlier(ours: pa.Table, theirs: pa.Table) -> np.ndarray:
+    """Mark the rows of `ours` that come before the row beside them by arrival."""
+    earlier = np.full(ours.num_rows, False)
+    equal = np.full(ours.num_rows, True)
+    for name in _ARRIVAL:
+        less = pc.fill_null(pc.less(ours.column(name), theirs.column(name)), False)
+        same = pc.fill_null(pc.equal(ours.column(name), theirs.column(name)), False)
+        earlier |= equal & np.asarray(less)
+        equal &= np.asarray(same)
+    return earlier
+
+
+def _count_written(rows: pa.Table, counts: dict[str, int]) -> None:
+    device, geo = rows.column("device"), rows.column("geo")
+    offset = rows.column("event_server_timestamp_offset")
+    counts["written"] += rows.num_rows
+    counts["bot"] += pc.sum(rows.column("is_bot")).as_py() or 0
+    counts["late"] += pc.sum(pc.greater(offset, _HOUR_MS)).as_py() or 0
+    country = pc.struct_field(geo, "country")
+    counts["geo_found"] += rows.num_rows - country.null_count
+    found = pc.or_(
+        pc.struct_field(device, "ua_browser").is_valid(),
+        pc.struct_field(device, "ua_os").is_valid(),
+    )
+    counts["ua_found"] += pc.sum(found).as_py() or 0
+
+
+class _DataFiles:
+    """Parquet files of one partition, closed and followed by the next at FILE_BYTES."""
+
+    def __init__(self, rule: WriteRule, name: str, paths: list[str]) -> None:
+        self._rule = rule
+        self._name = name
+        self._paths = paths
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> "_DataFiles":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def write(self, rows: pa.Table) -> None:
+        """Append sorted rows of the partition."""
+        if rows.num_rows == 0:
+            return
+        if self._writer is not None and os.path.getsize(self._paths[-1]) > FILE_BYTES:
+            self._writer.close()
+            self._writer = None
+        if self._writer is None:
+            directory = partition_directory(self._rule.location, rows)
+            os.makedirs(directory, exist_ok=True)
+            number = len(self._paths)
+            path = os.path.join(directory, f"{self._rule.attempt}-{self._name}-{number}.parquet")
+            self._paths.append(path)
+            self._writer = open_data_file(path, self._rule.schema)
+        self._writer.write_table(
+            in_file_schema(rows, self._rule.schema, self._rule.batch),
+            row_group_size=ROW_GROUP_ROWS,
+        )
+
+
+def partition_directory(location: str, rows: pa.Table) -> str:
+    """Give the directory of the partition that the rows are in, `…/column=value/…`."""
+    columns = [
+        name for name in ("app_id", "event_date", "ingest_date") if name in rows.column_names
+    ]
+    if "ingest_date" in columns:
+        columns = ["ingest_date"]
+    parts = (f"{name}={quote(str(rows.column(name)[0].as_py()), safe='')}" for name in columns)
+    return os.path.join(location, "data", *parts)
+
+
+def open_data_file(path: str, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a data file of the lake for writing."""
+    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
+
+
+def in_file_schema(rows: pa.Table, schema: pa.Schema, batch: str) -> pa.Table:
+    """Give the rows with the batch and with Iceberg's field ids."""
+    arrays = [
+        pa.repeat(pa.scalar(batch, pa.string()), rows.num_rows)
+        if field.name == "ingest_batch"
+        else rows.column(field.name).combine_chunks()
+        for field in schema
+    ]
+    return pa.table(
+        [array.cast(field.type) for array, field in zip(arrays, schema, strict=True)],
+        schema=schema,
+    )
+
+
+def write_bad_rows(paths: Sequence[str], rule: WriteRule) -> list[str]:
+    """Write the staged bad rows, a file per day of arrival; give the files."""
+    batches: list[pa.RecordBatch] = []
+    for path in paths:
+        with pa.memory_map(path) as source:
+            batches += list(pa.ipc.open_file(source).read_all().to_batches())
+    rows = pa.Table.from_batches(batches)
+    written: list[str] = []
+    for day in pc.unique(rows.column("ingest_date")):
+        of_day = rows.filter(pc.equal(rows.column("ingest_date"), day))
+        with _DataFiles(rule, f"bad-{day}", written) as files:
+            files.write(of_day.sort_by([(name, "ascending") for name in _ARRIVAL]))
+    return written

@@ -1,0 +1,202 @@
+"""First pass: sort the events of a batch by fate, and stage those that stay by app and day.
+
+A task writes one Arrow file of good rows, cut into pieces of one app, day and bucket, and one of
+bad rows. What it gives back is small: where each piece lies, and counts. So memory depends on
+neither the size nor the skew of a batch, and the second pass reads just the pieces it needs.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import date
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clickstream_dagster.processing.events import LAKE_COLUMNS
+from clickstream_dagster.processing.schema import BAD_EVENT
+
+STAGED_EVENT = pa.schema(LAKE_COLUMNS)
+STAGED_BAD = pa.schema([field for field in BAD_EVENT if field.name != "ingest_batch"])
+
+REPORT = pa.schema([("kind", pa.string()), ("value", pa.string())])
+"""What tasks give back: a row per piece or tally, its value as JSON."""
+
+# Events that tell about the user are kept however late they come.
+FRESHNESS_EXEMPT = ("_first_open", "_first_visit", "_profile_set")
+
+_HOUR_MS = 3_600_000
+_BUFFER_BYTES = 64 << 20
+_LZ4 = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Staged rows of one app, day and bucket: record batch `index` of the Arrow file `path`."""
+
+    path: str
+    index: int
+    app_id: str
+    event_date: date
+    bucket: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class StagingRule:
+    """What decides the fate of an event, and where it is staged."""
+
+    directory: str
+    app_ids: tuple[str, ...]
+    freshness_hours: int
+    buckets: int
+
+
+def stage_events(batches: Iterator[pa.RecordBatch], rule: StagingRule) -> Iterator[pa.RecordBatch]:
+    """Stage the EVENT rows of one task; give its pieces and its counts as REPORT rows."""
+    name = os.path.join(rule.directory, uuid.uuid4().hex)
+    good, bad = _Writer(f"{name}.good", STAGED_EVENT), _Writer(f"{name}.bad", STAGED_BAD)
+    counts = dict.fromkeys(("events", "bad", "bad_requests", "foreign_app", "too_old"), 0)
+    pieces: list[Piece] = []
+    waiting: list[pa.RecordBatch] = []
+    waiting_bytes = 0
+    with good, bad:
+        for batch in batches:
+            kept = _judge(batch, rule, counts, bad)
+            if kept.num_rows == 0:
+                continue
+            waiting.append(kept)
+            waiting_bytes += kept.nbytes
+            if waiting_bytes >= _BUFFER_BYTES:
+                pieces += _write_pieces(waiting, good, rule)
+                waiting, waiting_bytes = [], 0
+        pieces += _write_pieces(waiting, good, rule)
+    report = [("tally", counts), *(("piece", asdict(piece)) for piece in pieces)]
+    if bad.written:
+        report.append(("bad", {"path": bad.path, "rows": bad.rows}))
+    yield report_batch(report)
+
+
+def report_batch(rows: list[tuple[str, dict[str, object]]]) -> pa.RecordBatch:
+    """Give report rows as a record batch."""
+    kinds = pa.array([kind for kind, _ in rows], pa.string())
+    values = pa.array([orjson.dumps(value).decode() for _, value in rows], pa.string())
+    return pa.RecordBatch.from_arrays([kinds, values], schema=REPORT)
+
+
+def read_piece(value: dict[str, object]) -> Piece:
+    """Give the piece that a report row tells of."""
+    return Piece(**{**value, "event_date": date.fromisoformat(str(value["event_date"]))})
+
+
+class _Writer:
+    """An Arrow file that is opened when the first batch is written."""
+
+    def __init__(self, path: str, schema: pa.Schema) -> None:
+        self.path = path
+        self.schema = schema
+        self.written = 0
+        self.rows = 0
+        self._file: pa.ipc.RecordBatchFileWriter | None = None
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, batch: pa.RecordBatch) -> int:
+        """Append a batch and give its place in the file."""
+        if self._file is None:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            self._file = pa.ipc.new_file(self.path, self.schema, options=_LZ4)
+        self._file.write_batch(batch)
+        self.written += 1
+        self.rows += batch.num_rows
+        return self.written - 1
+
+
+def _judge(
+    batch: pa.RecordBatch, rule: StagingRule, counts: dict[str, int], bad: _Writer
+) -> pa.RecordBatch:
+    """Count every row, write the bad ones, and give those that stay with the lake's columns."""
+    counts["events"] += batch.num_rows
+    is_bad = batch.column("bad_reason").is_valid()
+    if pc.any(is_bad).as_py():
+        rows = batch.filter(is_bad)
+        bad.write(_bad_rows(rows))
+        counts["bad"] += rows.num_rows
+        # A bad row without a place in its request is the whole request.
+        counts["bad_requests"] += rows.column("request_position").null_count
+        batch = batch.filter(pc.invert(is_bad))
+    registered = pc.is_in(batch.column("app_id"), pa.array(rule.app_ids, pa.string()))
+    age = pc.subtract(batch.column("ingest_timestamp"), batch.column("event_timestamp"))
+    fresh = pc.or_(
+        pc.less_equal(age, rule.freshness_hours * _HOUR_MS),
+        pc.is_in(batch.column("event_name"), pa.array(FRESHNESS_EXEMPT)),
+    )
+    keep = pc.and_(registered, fresh)
+    kept = batch.select(STAGED_EVENT.names)
+    if not pc.all(keep).as_py():
+        foreign = pc.sum(pc.invert(registered)).as_py() or 0
+        counts["foreign_app"] += foreign
+        counts["too_old"] += batch.num_rows - (pc.sum(keep).as_py() or 0) - foreign
+        kept = kept.filter(keep)
+    return kept
+
+
+def _bad_rows(rows: pa.RecordBatch) -> pa.RecordBatch:
+    renamed = {"reason": "bad_reason", "detail": "bad_detail"}
+    arrivals = rows.column("ingest_timestamp")
+    columns = {
+        name: rows.column(renamed.get(name, name))
+        for name in STAGED_BAD.names
+        if name != "ingest_date"
+    }
+    columns["ingest_date"] = arrivals.cast(pa.timestamp("ms")).cast(pa.date32(), safe=False)
+    return pa.RecordBatch.from_arrays(
+        [columns[field.name].cast(field.type) for field in STAGED_BAD], schema=STAGED_BAD
+    )
+
+
+def _write_pieces(batches: list[pa.RecordBatch], writer: _Writer, rule: StagingRule) -> list[Piece]:
+    if not batches:
+        return []
+    batch = pa.concat_batches(batches)
+    apps = batch.column("app_id").dictionary_encode()
+    days = np.asarray(batch.column("event_date").cast(pa.int32()))
+    buckets = bucket_of(batch.column("event_id"), rule.buckets)
+    order = np.lexsort((buckets, days, np.asarray(apps.indices)))
+    keys = np.stack([np.asarray(apps.indices), days, buckets])[:, order]
+    starts = np.flatnonzero(np.any(np.diff(keys, axis=1, prepend=-1) != 0, axis=0))
+    if len(starts) > 1:
+        batch = batch.take(pa.array(order))
+    pieces: list[Piece] = []
+    for start, stop in zip(starts, [*starts[1:], batch.num_rows], strict=True):
+        part = batch.slice(start, stop - start)
+        pieces.append(
+            Piece(
+                path=writer.path,
+                index=writer.write(part),
+                app_id=part.column("app_id")[0].as_py(),
+                event_date=part.column("event_date")[0].as_py(),
+                bucket=int(keys[2, start]),
+                rows=part.num_rows,
+            )
+        )
+    return pieces
+
+
+def bucket_of(texts: pa.StringArray, buckets: int) -> np.ndarray:
+    """Give a bucket for every text: equal texts share one. The sum of the bytes decides."""
+    if buckets == 1 or len(texts) == 0:
+        return np.zeros(len(texts), np.int64)
+    texts = pa.concat_arrays([texts])
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
+    data = np.frombuffer(texts.buffers()[2], np.uint8)
+    sums = np.concatenate([[0], np.cumsum(data[offsets[0] : offsets[-1]], dtype=np.int64)])
+    return np.diff(sums[offsets - offsets[0]]) % buckets
