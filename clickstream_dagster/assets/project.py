@@ -1,0 +1,113 @@
+"""A project as the assets, checks and automation see it: plain values, paths resolved."""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import dagster as dg
+
+from clickstream_dagster.batches.ledger import Ledger
+from clickstream_dagster.batches.store import open_store
+from clickstream_dagster.batches.windows import Window
+
+Trigger = Literal["schedule", "arrivals", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Shares between 0 and 1 that the quality checks hold a batch to."""
+
+    max_bad_ratio: float
+    max_late_ratio: float
+    min_ua_coverage: float
+    min_geo_coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One clickstream project. `raw`, `lake` and `warehouse` are absolute paths or s3:// addresses.
+
+    `warehouse` is a DuckDB file; `dbt_state` is the directory of dbt's manifest and runs.
+    `partitions` are the windows of the processing interval.
+    """
+
+    project_id: str
+    app_ids: tuple[str, ...]
+    raw: str
+    lake: str
+    warehouse: str | None
+    dbt_state: str | None
+    partitions: dg.TimeWindowPartitionsDefinition
+    freshness_hours: int
+    engine: str
+    transformer: str
+    enrichments: tuple[str, ...]
+    geo_database: str | None
+    owners: tuple[str, ...]
+    bounds: Bounds
+    trigger: Trigger | None
+    grace_minutes: int
+
+    def key(self, *path: str) -> dg.AssetKey:
+        """Give the key of one of the project's assets."""
+        return dg.AssetKey([self.project_id, *path])
+
+    def name(self, suffix: str) -> str:
+        """Give the name of something of the project in Dagster: a job, a group, a pool."""
+        return f"{self.project_id}_{suffix}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return {"clickstream/project": self.project_id}
+
+    @property
+    def backfill_policy(self) -> dg.BackfillPolicy:
+        """A range of windows is one run: one engine start, one dbt build."""
+        return dg.BackfillPolicy.single_run()
+
+    def window(self, partition_key: str) -> Window:
+        """Give the window of a partition."""
+        found = self.partitions.time_window_for_partition_key(partition_key)
+        return Window(found.start.astimezone(UTC), found.end.astimezone(UTC))
+
+    def partition_key(self, window: Window) -> str:
+        """Give the partition of a window."""
+        return window.start.strftime(self.partitions.fmt)
+
+    def ledger(self) -> Ledger:
+        """Open the project's ledger; it lives in the lake's `_ledger` folder."""
+        store = open_store(f"{self.lake.rstrip('/')}/_ledger/{self.project_id}")
+        return Ledger(store, self.raw, Calendar(self).window_of)
+
+
+class Calendar:
+    """Finds the window of a time; remembers the windows it has found."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._first_ms = project.partitions.start.timestamp() * 1000
+        self._starts: list[int] = []
+        self._windows: list[Window] = []
+
+    def window_of(self, time_ms: int) -> Window | None:
+        """Give the window that holds a time, None for a time before the start date."""
+        place = bisect_right(self._starts, time_ms)
+        if place and time_ms < self._windows[place - 1].end_ms:
+            return self._windows[place - 1]
+        if time_ms < self._first_ms:
+            return None
+        key = self._project.partitions.get_partition_key_for_timestamp(time_ms / 1000)
+        window = self._project.window(key)
+        if window.start_ms < self._first_ms:  # the start date is not a border of windows
+            return None
+        self._starts.insert(place, window.start_ms)
+        self._windows.insert(place, window)
+        return window
+
+
+def last_complete(project: Project, moment: datetime) -> Window | None:
+    """Give the last window that has ended at a moment, None before the first has."""
+    calendar = Calendar(project)
+    running = calendar.window_of(round(moment.timestamp() * 1000))
+    return calendar.window_of(running.start_ms - 1) if running else None

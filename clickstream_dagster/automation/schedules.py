@@ -1,0 +1,86 @@
+"""The interval schedule: each window is processed when it has ended, after some grace."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from clickstream_dagster.assets.project import Project, last_complete
+from clickstream_dagster.processing.errors import SettingError
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+
+def pipeline_job(project: Project) -> "UnresolvedAssetJobDefinition":
+    """Build the job from the raw files to the views: what schedule, sensor and backfills run."""
+    return dg.define_asset_job(
+        project.name("pipeline"),
+        selection=dg.AssetSelection.key_prefixes([project.project_id]),
+        description="Raw files to views: opens windows, processes them, brings the models up to "
+        "date.",
+        partitions_def=project.partitions,
+        tags=project.tags,
+    )
+
+
+def interval_schedule(
+    project: Project, job: "UnresolvedAssetJobDefinition"
+) -> dg.ScheduleDefinition:
+    """Build the schedule that runs the job for each window, `grace_minutes` after its end.
+
+    The grace is for objects that the collector stores after the end of their hour; what comes
+    later still goes to the next window.
+    """
+    starts = project.trigger in ("schedule", "both")
+
+    @dg.schedule(
+        name=project.name("interval"),
+        job=job,
+        cron_schedule=delayed(project.partitions.cron_schedule, project.grace_minutes),
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING
+        if starts
+        else dg.DefaultScheduleStatus.STOPPED,
+        description="Processes each window when it has ended.",
+        tags=project.tags,
+    )
+    def each_window(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        window = last_complete(project, context.scheduled_execution_time)
+        if window is None:
+            return dg.SkipReason("the first window has not ended yet")
+        partition = project.partition_key(window)
+        return dg.RunRequest(run_key=partition, partition_key=partition)
+
+    return each_window
+
+
+def delayed(cron: str, minutes: int) -> str:
+    """Shift the ticks of a cron schedule by some minutes.
+
+    Raises SettingError when that would carry some of them into another hour, and hours differ.
+    """
+    if minutes == 0:
+        return cron
+    field, hours, *rest = cron.split()
+    ticks = [tick + minutes for tick in _minutes(field)]
+    if hours != "*" and ticks[-1] > 59:
+        raise SettingError(
+            f"grace_minutes {minutes} carries ticks of {cron!r} into the next hour; write "
+            f"{59 - ticks[-1] + minutes} or less"
+        )
+    return " ".join(
+        [",".join(str(tick) for tick in sorted(tick % 60 for tick in ticks)), hours, *rest]
+    )
+
+
+def _minutes(field: str) -> list[int]:
+    found: set[int] = set()
+    for part in field.split(","):
+        span, _, step = part.partition("/")
+        first, _, last = span.partition("-")
+        low = 0 if first == "*" else int(first)
+        high = 59 if first == "*" else int(last or first)
+        found.update(range(low, high + 1, int(step or 1)))
+    return sorted(found)

@@ -1,0 +1,360 @@
+"""`ClickstreamProject`: a whole pipeline, raw files to views, from one YAML file."""
+
+import re
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import dagster as dg
+from pydantic import Field, field_validator, model_validator
+
+from clickstream_dagster.assets.project import Bounds, Project, Trigger
+from clickstream_dagster.batches.interval import cron_of
+from clickstream_dagster.batches.objects import S3_SCHEME
+from clickstream_dagster.components.scaffolder import ClickstreamProjectScaffolder
+from clickstream_dagster.processing.errors import SettingError
+
+PROJECT_ID = re.compile(r"[a-z][a-z0-9_]{0,126}")
+APP_ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,126}")
+MOST_PARTITIONS = 100_000
+ENGINES = ("sail", "spark")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Warehouse(dg.Model, dg.Resolvable):
+    """A warehouse that the models are built in."""
+
+    engine: Annotated[Literal["duckdb"], Field(description="Engine of the warehouse.")] = "duckdb"
+    path: Annotated[
+        str | None,
+        Field(
+            description="DuckDB file; relative to the Dagster project. "
+            "Default: data/<project_id>/warehouse.duckdb.",
+            examples=["data/shop/warehouse.duckdb"],
+        ),
+    ] = None
+
+
+class Quality(dg.Model, dg.Resolvable):
+    """Bounds of the quality checks: shares from 0 to 1; a batch outside them gets a warning."""
+
+    max_bad_ratio: Annotated[
+        Share, Field(description="Most events that may be unreadable, as a share of all.")
+    ] = 0.02
+    max_late_ratio: Annotated[
+        Share,
+        Field(description="Most events that may arrive more than an hour after their time."),
+    ] = 0.1
+    min_ua_coverage: Annotated[
+        Share, Field(description="Least events whose user agent must be recognised.")
+    ] = 0.5
+    min_geo_coverage: Annotated[
+        Share,
+        Field(description="Least events whose address must have a place; with geo_database only."),
+    ] = 0.5
+
+
+@dg.scaffold_with(ClickstreamProjectScaffolder)
+class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
+    """A clickstream project: its apps' behaviour events from raw files to views.
+
+    Gives the assets `<project_id>/raw_batch`, `ods_event`, `bad_event` and `duckdb/<model>`, the
+    job `<project_id>_pipeline`, the schedule `<project_id>_interval` and the sensor
+    `<project_id>_arrivals`. Only project_id, app_ids and start_date are needed.
+    """
+
+    project_id: Annotated[
+        str,
+        Field(
+            description="Id of the project: a lower-case letter, then up to 126 lower-case "
+            "letters, digits or underscores.",
+            examples=["shop"],
+        ),
+    ]
+    app_ids: Annotated[
+        list[str],
+        Field(
+            description="Ids of the apps whose events are taken: each a letter, then up to 126 "
+            "letters, digits or underscores. Events of other apps are counted and dropped.",
+            examples=[["shop_web", "shop_android"]],
+        ),
+    ]
+    raw: Annotated[
+        str | None,
+        Field(
+            description="Where the collector stores raw files: a directory, relative to the "
+            "Dagster project, or s3://bucket/prefix. The year= folders lie directly in it. "
+            "Default: data/<project_id>/raw.",
+            examples=["s3://my-bucket/clickstream/shop"],
+        ),
+    ] = None
+    lake: Annotated[
+        str | None,
+        Field(
+            description="Directory of the lake: Iceberg tables and the ledger. "
+            "Default: data/<project_id>/lake.",
+            examples=["data/shop/lake"],
+        ),
+    ] = None
+    warehouses: Annotated[
+        list[Warehouse],
+        Field(
+            default_factory=lambda: [Warehouse()],
+            description="Warehouses that the models are built in; one of each engine.",
+        ),
+    ]
+    interval: Annotated[
+        str,
+        Field(
+            description="Processing interval, in UTC: a fixed rate or a cron expression.",
+            examples=["1 hour", "12 hours", "1 day", "0 */6 * * *", "cron(0 0,12 * ? *)"],
+        ),
+    ] = "1 hour"
+    start_date: Annotated[
+        str,
+        Field(
+            description="Begin of the first window, in UTC. Older raw files are left alone.",
+            examples=["2026-11-01", "2026-11-01T06:00"],
+        ),
+    ]
+    end_date: Annotated[
+        str | None,
+        Field(
+            description="End of the last window, in UTC, for a project that is over. "
+            "Default: none.",
+            examples=["2026-12-01"],
+        ),
+    ] = None
+    grace_minutes: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=59,
+            description="Minutes between the end of a window and its processing, for files that "
+            "the collector stores a little later.",
+        ),
+    ] = 10
+    freshness_days: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=3650,
+            description="Events that arrive more than this many days after they happened are "
+            "counted and dropped.",
+            examples=[3, 5, 30],
+        ),
+    ] = 3
+    engine: Annotated[
+        str,
+        Field(
+            description="Spark engine: sail (in this process), spark (local, needs Java) or the "
+            "address of a Spark Connect server, sc://host:port.",
+            examples=["sail", "spark", "sc://spark.internal:15002"],
+        ),
+    ] = "sail"
+    transformer: Annotated[
+        str,
+        Field(
+            description="Plug-in that reads the requests: a registered name, or module:Class.",
+            examples=["sdk"],
+        ),
+    ] = "sdk"
+    enrichments: Annotated[
+        list[str],
+        Field(
+            description="Plug-ins that add to the events, in this order: registered names, or "
+            "module:Class.",
+            default_factory=lambda: ["ua", "ip"],
+            examples=[["ua", "ip"]],
+        ),
+    ]
+    geo_database: Annotated[
+        str | None,
+        Field(
+            description="MMDB file of cities for the enrichment ip, relative to the Dagster "
+            "project. Without it events have no place.",
+            examples=["data/GeoLite2-City.mmdb"],
+        ),
+    ] = None
+    owners: Annotated[
+        list[str],
+        Field(
+            default_factory=list,
+            description="Owners of the assets: e-mail addresses or team:name.",
+        ),
+    ]
+    quality: Annotated[
+        Quality, Field(default_factory=Quality, description="Bounds of the quality checks.")
+    ]
+    trigger: Annotated[
+        Trigger | None,
+        Field(
+            description="What starts by itself when the deployment starts: the interval schedule, "
+            "the arrival sensor, or both. Default: none; start them in the UI.",
+            examples=["schedule"],
+        ),
+    ] = None
+
+    @field_validator("project_id")
+    @classmethod
+    def _project_id(cls, value: str) -> str:
+        if not PROJECT_ID.fullmatch(value):
+            raise ValueError(
+                f"project_id {value!r}: write a lower-case letter, then up to 126 lower-case "
+                "letters, digits or underscores"
+            )
+        return value
+
+    @field_validator("app_ids")
+    @classmethod
+    def _app_ids(cls, values: list[str]) -> list[str]:
+        if not values:
+            raise ValueError("app_ids is empty: write at least one app id")
+        for value in values:
+            if not APP_ID.fullmatch(value):
+                raise ValueError(
+                    f"app_ids {value!r}: write a letter, then up to 126 letters, digits or "
+                    "underscores"
+                )
+            if values.count(value) > 1:
+                raise ValueError(f"app_ids has {value!r} twice: write it once")
+        return values
+
+    @field_validator("start_date", "end_date", mode="before")
+    @classmethod
+    def _moment(cls, value: object) -> object:
+        # YAML reads an unquoted 2026-11-01 as a date.
+        if isinstance(value, date):
+            value = value.isoformat()
+        if isinstance(value, str):
+            try:
+                _utc(value)
+            except ValueError as error:
+                raise ValueError(
+                    f"{value!r} is no date: write 2026-11-01 or 2026-11-01T06:00 (UTC)"
+                ) from error
+        return value
+
+    @field_validator("engine")
+    @classmethod
+    def _engine(cls, value: str) -> str:
+        if value not in ENGINES and not value.startswith("sc://"):
+            raise ValueError(f"engine {value!r}: write sail, spark or sc://host:port")
+        return value
+
+    @field_validator("lake")
+    @classmethod
+    def _lake(cls, value: str | None) -> str | None:
+        if value and "://" in value:
+            raise ValueError(f"lake {value!r}: write a local directory")
+        return value
+
+    @field_validator("warehouses")
+    @classmethod
+    def _warehouses(cls, values: list[Warehouse]) -> list[Warehouse]:
+        engines = [value.engine for value in values]
+        if len(engines) > len(set(engines)):
+            raise ValueError("warehouses has an engine twice: write each engine once")
+        return values
+
+    @model_validator(mode="after")
+    def _windows(self) -> "ClickstreamProject":
+        from clickstream_dagster.automation.schedules import delayed
+
+        try:
+            cron = cron_of(self.interval)
+            self.partitions()
+            delayed(cron, self.grace_minutes)
+        except SettingError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def partitions(self) -> dg.TimeWindowPartitionsDefinition:
+        """Give the windows of the interval. Raises SettingError for more than Dagster can show."""
+        cron = cron_of(self.interval)
+        start = _utc(self.start_date)
+        daily = cron.split()[:2] == ["0", "0"]
+        try:
+            partitions = dg.TimeWindowPartitionsDefinition(
+                cron_schedule=cron,
+                start=start,
+                end=_utc(self.end_date) if self.end_date else None,
+                fmt="%Y-%m-%d" if daily else "%Y-%m-%d-%H:%M",
+                timezone="UTC",
+            )
+        except dg.DagsterInvalidDefinitionError as error:
+            raise SettingError(
+                f"interval {self.interval!r} is no cron expression: {error}"
+            ) from error
+        seconds = (
+            (_utc(self.end_date) if self.end_date else datetime.now(UTC)) - start
+        ).total_seconds()
+        if seconds <= 0 and self.end_date:
+            raise SettingError(
+                f"end_date {self.end_date} is not after start_date {self.start_date}"
+            )
+        first = partitions.get_next_partition_window(start)
+        length = (first.end - first.start).total_seconds() if first else seconds
+        if seconds / length > MOST_PARTITIONS:
+            raise SettingError(
+                f"interval {self.interval!r} since {self.start_date} makes {seconds / length:,.0f} "
+                f"partitions, Dagster can show {MOST_PARTITIONS:,}: write a longer interval or a "
+                "later start_date"
+            )
+        return partitions
+
+    def project(self, root: Path) -> Project:
+        """Give the project as plain values, relative paths taken from `root`."""
+
+        def absolute(path: str | None, default: str) -> str:
+            place = path or f"data/{self.project_id}/{default}"
+            return place if place.startswith(S3_SCHEME) else str(root / Path(place).expanduser())
+
+        duckdb = next((one for one in self.warehouses if one.engine == "duckdb"), None)
+        file = absolute(duckdb.path, "warehouse.duckdb") if duckdb else None
+        return Project(
+            project_id=self.project_id,
+            app_ids=tuple(self.app_ids),
+            raw=absolute(self.raw, "raw"),
+            lake=absolute(self.lake, "lake"),
+            warehouse=file,
+            dbt_state=str(Path(file).parent / "dbt" / self.project_id) if file else None,
+            partitions=self.partitions(),
+            freshness_hours=self.freshness_days * 24,
+            engine=self.engine,
+            transformer=self.transformer,
+            enrichments=tuple(self.enrichments),
+            geo_database=absolute(self.geo_database, "") if self.geo_database else None,
+            owners=tuple(self.owners),
+            bounds=Bounds(**self.quality.model_dump()),
+            trigger=self.trigger,
+            grace_minutes=self.grace_minutes,
+        )
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Compose the project's assets, checks, job, schedule and sensor."""
+        from clickstream_dagster.assets.events import lake_events
+        from clickstream_dagster.assets.models import duckdb_models
+        from clickstream_dagster.assets.raw import raw_batch
+        from clickstream_dagster.automation.arrivals import arrival_sensor
+        from clickstream_dagster.automation.schedules import interval_schedule, pipeline_job
+        from clickstream_dagster.resources.spark import SparkEngine
+
+        project = self.project(context.project_root)
+        job = pipeline_job(project)
+        return dg.Definitions(
+            assets=[
+                raw_batch(project),
+                lake_events(project, SparkEngine(engine=project.engine)),
+                *([duckdb_models(project)] if project.warehouse else []),
+            ],
+            jobs=[job],
+            schedules=[interval_schedule(project, job)],
+            sensors=[arrival_sensor(project, job)],
+        )
+
+
+def _utc(moment: str) -> datetime:
+    found = datetime.fromisoformat(moment)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

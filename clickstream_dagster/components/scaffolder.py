@@ -1,0 +1,77 @@
+"""`dg scaffold defs clickstream_dagster.components.ClickstreamProject NAME --app-id ID`."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import dagster as dg
+from pydantic import BaseModel, Field
+
+COMPONENT = "clickstream_dagster.components.ClickstreamProject"
+
+TEMPLATE = """\
+# A clickstream project. Only the first three attributes are needed; the others show their defaults.
+type: {component}
+
+attributes:
+  project_id: {project_id}
+  app_ids: [{app_ids}]
+  start_date: "{start_date}" # first window, UTC
+
+  # raw: data/{project_id}/raw # where the collector stores files, or s3://bucket/prefix
+  # lake: data/{project_id}/lake # Iceberg tables: ods_event and bad_event
+  # warehouses:
+  #   - engine: duckdb
+  #     path: data/{project_id}/warehouse.duckdb
+
+  # interval: 1 hour # or 12 hours, 1 day, a cron expression
+  # grace_minutes: 10 # between the end of a window and its processing
+  # freshness_days: 3 # events that arrive later are counted and dropped
+  # trigger: schedule # or arrivals, both; without it, start them in the UI
+
+  # engine: sail # or spark, sc://host:port
+  # transformer: sdk
+  # enrichments: [ua, ip]
+  # geo_database: data/GeoLite2-City.mmdb # without it events have no place
+
+  # owners: ["team:growth"]
+  # quality: # a batch outside these bounds gets a warning
+  #   max_bad_ratio: 0.02
+  #   max_late_ratio: 0.1
+  #   min_ua_coverage: 0.5
+  #   min_geo_coverage: 0.5
+"""
+
+
+class ClickstreamProjectParams(BaseModel):
+    """What `dg scaffold defs` asks for."""
+
+    app_id: Annotated[
+        str, Field(description="Id of the app that sends events; more than one: web,android")
+    ] = ""
+    project_id: Annotated[
+        str, Field(description="Id of the project, if it is not the name of the folder")
+    ] = ""
+
+
+class ClickstreamProjectScaffolder(dg.Scaffolder[ClickstreamProjectParams]):
+    """Writes a commented defs.yaml that loads as it is."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[ClickstreamProjectParams]:
+        return ClickstreamProjectParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[ClickstreamProjectParams]) -> None:
+        params: Any = request.params or ClickstreamProjectParams()
+        name = re.sub(r"[^a-z0-9_]", "_", request.target_path.name.lower())
+        project_id = params.project_id or name
+        apps = [app.strip() for app in (params.app_id or project_id).split(",")]
+        request.target_path.mkdir(parents=True, exist_ok=True)
+        (request.target_path / "defs.yaml").write_text(
+            TEMPLATE.format(
+                component=COMPONENT,
+                project_id=project_id,
+                app_ids=", ".join(apps),
+                start_date=(datetime.now(UTC) - timedelta(days=1)).date().isoformat(),
+            )
+        )
