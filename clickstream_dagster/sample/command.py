@@ -1,6 +1,6 @@
 """The work of `clickstream generate`: progress while it runs, a table when it is done."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -25,7 +25,8 @@ def generate_files(plan: TrafficPlan, directory: Path) -> TrafficSummary:
         OutputError: the directory cannot be written to.
     """
     summary = TrafficSummary()
-    written = write_files(_shown(plan, summary), directory)
+    with _progress() as progress:
+        written = write_files(_shown(plan, summary, progress), directory)
     summary.files, summary.bytes = written.files, written.bytes
     return summary
 
@@ -37,7 +38,8 @@ def generate_posts(plan: TrafficPlan, endpoint: str) -> TrafficSummary:
         PostError: the endpoint cannot be reached or refuses.
     """
     summary = TrafficSummary()
-    summary.bytes = post_requests(_shown(plan, summary), endpoint)
+    with _progress() as progress:
+        summary.bytes = post_requests(_shown(plan, summary, progress), endpoint)
     return summary
 
 
@@ -50,19 +52,21 @@ def summary_table(summary: TrafficSummary, title: str) -> Table:
     return table
 
 
-def _shown(plan: TrafficPlan, summary: TrafficSummary) -> Iterator[RawRequest]:
-    """The requests of a plan, counted, and shown as they pass."""
-    columns = (
+def _progress() -> Progress:
+    return Progress(
         TextColumn("events"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(stderr=True),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("events", total=plan.events)
-        requests: Iterable[RawRequest] = summary.watch(generate(plan))
-        for number, request in enumerate(requests):
-            yield request
-            if number % _STEP == 0:
-                progress.update(task, completed=summary.events)
-        progress.update(task, completed=summary.events)
+
+
+def _shown(plan: TrafficPlan, summary: TrafficSummary, progress: Progress) -> Iterator[RawRequest]:
+    """The requests of a plan, counted, and shown as they pass."""
+    task = progress.add_task("events", total=plan.events)
+    for number, request in enumerate(summary.watch(generate(plan))):
+        yield request
+        if number % _STEP == 0:
+            progress.update(task, completed=summary.events)
+    progress.update(task, completed=summary.events)

@@ -4,11 +4,11 @@ import heapq
 from collections.abc import Iterator
 from random import Random
 
-from clickstream_dagster.sample import devices
 from clickstream_dagster.sample.app_sdk import AppSession
 from clickstream_dagster.sample.journey import journey
 from clickstream_dagster.sample.places import COUNTRIES
 from clickstream_dagster.sample.plan import TrafficPlan
+from clickstream_dagster.sample.profiles import Profile, Profiles
 from clickstream_dagster.sample.requests import RawRequest, address_of, bundles, encode, stored
 from clickstream_dagster.sample.rhythm import SLOT_MS, slots
 from clickstream_dagster.sample.session import Event, Session
@@ -20,12 +20,7 @@ from clickstream_dagster.sample.trouble import (
     lateness_ms,
     retry_delay_ms,
 )
-from clickstream_dagster.sample.visitors import (
-    EVENTS_PER_SESSION,
-    Audience,
-    Profile,
-    Visitor,
-)
+from clickstream_dagster.sample.visitors import EVENTS_PER_SESSION, Audience, Visitor
 from clickstream_dagster.sample.web_sdk import WebSession
 
 FOREIGN_APP = "not_our_app"
@@ -54,8 +49,8 @@ class _Traffic:
         self._plan = plan
         self._rng = Random(f"{plan.seed}/traffic")
         self._audience = Audience(plan, self._rng)
+        self._profiles = Profiles(plan)
         self._quotas = {kind: Quota(getattr(plan.shares, kind)) for kind in Trouble}
-        self._strangers = 0
         self._requests = 0
         self._waiting: list[tuple[int, int, RawRequest]] = []
 
@@ -71,13 +66,12 @@ class _Traffic:
         true_ms = slot_ms + int(rng.random() * (SLOT_MS - 10))
         kind = self._due(_SESSION_TROUBLE, EVENTS_PER_SESSION, self.events)
         visitor, start_ms = self._visit(kind, true_ms, country_weights)
-        profile = self._audience.profile(visitor)
+        profile = self._profiles.of(visitor)
         events = self._record(visitor, profile, start_ms)
         offline = kind in (Trouble.LATE, Trouble.TOO_OLD)
-        shift = visitor.clock_error_ms
         if not offline:
-            last = self._plan.end_ms - 2 + shift
-            events = [event for event in events if event["timestamp"] < last]
+            end_ms = self._plan.end_ms - 2 + visitor.clock_error_ms
+            events = [event for event in events if event["timestamp"] < end_ms]
         events = events[: self._plan.events - self.events]
         if kind:
             self._quotas[kind].add(len(events))
@@ -100,13 +94,11 @@ class _Traffic:
     ) -> tuple[Visitor, int]:
         """Who comes, and when by their own clock."""
         rng = self._rng
-        if kind in (Trouble.BOT, Trouble.WRONG_CLOCK):
-            self._strangers += 1
-            error = clock_error_ms(rng) if kind is Trouble.WRONG_CLOCK else 0
-            visitor = self._audience.stranger(kind, self._strangers, true_ms + error)
-            visitor.clock_error_ms = error
-            visitor.bot = rng.choice(devices.BOTS) if kind is Trouble.BOT else None
-            return visitor, true_ms + error
+        if kind is Trouble.BOT:
+            return self._audience.bot(true_ms), true_ms
+        if kind is Trouble.WRONG_CLOCK:
+            error = clock_error_ms(rng)
+            return self._audience.misguided(true_ms + error, error), true_ms + error
         country = rng.choices(COUNTRIES, cum_weights=country_weights)[0]
         start_ms = true_ms - (lateness_ms(kind, rng) if kind else 0)
         return self._audience.next(country, start_ms), start_ms

@@ -1,7 +1,6 @@
 """Requests posted to a collector over HTTP, as the SDKs do."""
 
 import http.client
-import socket
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -70,14 +69,11 @@ def _exchange(
     try:
         connection.request("POST", target, body, headers)
         response = connection.getresponse()
-    except (http.client.RemoteDisconnected, ConnectionError, BrokenPipeError):
+    except ConnectionError:
         connection.close()
         if not was_open:
             raise
         connection.request("POST", target, body, headers)
         response = connection.getresponse()
     response.read()
-    if connection.sock is not None:
-        # Small requests must not wait for each other's acknowledgement.
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return response.status

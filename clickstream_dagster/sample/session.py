@@ -6,8 +6,9 @@ from typing import Any
 
 from clickstream_dagster.sample.journey import SHIPPING_USD, TAX_RATE, Step
 from clickstream_dagster.sample.plan import TrafficPlan
+from clickstream_dagster.sample.profiles import Profile
 from clickstream_dagster.sample.shop import CAMPAIGNS, Campaign, Product, item
-from clickstream_dagster.sample.visitors import Profile, Visitor
+from clickstream_dagster.sample.visitors import Visitor
 
 SDK_NAME = "aws-solution-clickstream-sdk"
 SECOND_MS = 1000
@@ -134,11 +135,10 @@ class Session:
 
     def _login(self) -> None:
         visitor = self.visitor
-        place, number = visitor.key.split("/")
-        visitor.user_id = f"u{int(number):05}{place.lower()}"
+        visitor.sign_in()
         self._user = self._ordinary_user()
         self.record("_profile_set", user=self._profile_user())
-        self.record("login", {"method": "email" if int(number) % 3 else "single_sign_on"})
+        self.record("login", {"method": "email" if self.start_ms % 3 else "single_sign_on"})
 
     def _purchase(self, cart: tuple[Product, ...]) -> None:
         country = self.visitor.country
