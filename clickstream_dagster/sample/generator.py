@@ -25,6 +25,7 @@ from clickstream_dagster.sample.web_sdk import WebSession
 
 FOREIGN_APP = "not_our_app"
 FRESHNESS_MS = 72 * 3_600_000
+KEPT_AT_ANY_AGE = ("_first_open", "_profile_set")
 
 _SESSION_TROUBLE = (Trouble.TOO_OLD, Trouble.LATE, Trouble.WRONG_CLOCK, Trouble.BOT)
 
@@ -144,7 +145,7 @@ class _Traffic:
             body=body,
             events=size,
             trouble=kind,
-            too_old=ingest_ms - events[-1]["timestamp"] > FRESHNESS_MS,
+            too_old=_too_old(events, ingest_ms),
         )
         self.events += size
         self._keep(request)
@@ -193,6 +194,16 @@ class _Traffic:
     def _keep(self, request: RawRequest) -> None:
         self._requests += 1
         heapq.heappush(self._waiting, (request.ingest_ms, self._requests, request))
+
+
+def _too_old(events: list[Event], ingest_ms: int) -> int:
+    oldest_ms = ingest_ms - FRESHNESS_MS
+    if events[0]["timestamp"] >= oldest_ms:
+        return 0
+    return sum(
+        event["timestamp"] < oldest_ms and event["event_type"] not in KEPT_AT_ANY_AGE
+        for event in events
+    )
 
 
 _SESSIONS = {"Web": WebSession, "Android": AppSession, "iOS": AppSession}

@@ -25,7 +25,8 @@ class RawRequest(NamedTuple):
 
     `ingest_ms` is the collector's clock, `upload_ms` the device's, both ms UTC; `address` is the
     `X-Forwarded-For` header; `events` counts the events that `body` holds, 0 if it is broken.
-    `too_old` says that they are more than 72 hours older than `ingest_ms`.
+    `too_old` counts those more than 72 hours older than `ingest_ms`, except the ones that tell of
+    a user for good (`_first_open`, `_profile_set`): the pipeline keeps them at any age.
     """
 
     ingest_ms: int
@@ -40,7 +41,7 @@ class RawRequest(NamedTuple):
     body: str
     events: int
     trouble: Trouble | None
-    too_old: bool
+    too_old: int
 
 
 def bundles(events: list[Event], platform: str, rng: Random) -> Iterator[tuple[int, list[Event]]]:

@@ -13,9 +13,10 @@ class TrafficSummary:
 
     `events` are distinct events in readable bodies, with the late, too old, wrong-clock, bot and
     foreign ones; `duplicates` come on top. `too_old` are all events that arrive more than 72 hours
-    after their own time, so the ones of clocks that are years behind too. `requests` are all
-    records, with retries and the `broken` ones; `bytes` are compressed bytes of `files`, or bytes
-    of the bodies that were posted.
+    after their own time, so the ones of clocks that are years behind too, except the kinds that
+    are kept at any age (`_first_open`, `_profile_set`). A pipeline with that freshness writes
+    `events - too_old - foreign`. `requests` are all records, with retries and the `broken` ones;
+    `bytes` are compressed bytes of `files`, or bytes of the bodies that were posted.
     """
 
     requests: int = 0
@@ -41,8 +42,7 @@ class TrafficSummary:
                 self.events += size
                 if trouble is not None:
                     self._count(trouble, size)
-                if request.too_old:
-                    self.too_old += size
+                self.too_old += request.too_old
             yield request
 
     def _count(self, trouble: Trouble, size: int) -> None:
