@@ -2,10 +2,11 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -16,6 +17,9 @@ from clickstream_dagster.assets.manifest import (
     run_directory,
 )
 from clickstream_dagster.assets.project import Project
+
+if TYPE_CHECKING:
+    from clickstream_dagster.resources.dbt import Warehouse
 
 
 def duckdb_models(project: Project) -> dg.AssetsDefinition:
@@ -31,6 +35,8 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
         DbtProject,
         dbt_assets,
     )
+    from dbt.version import __version__ as dbt_version
+    from packaging.version import Version
 
     from clickstream_dagster.resources.dbt import Warehouse, dbt_project_dir
 
@@ -60,6 +66,20 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
                 },
             )
 
+    class Dbt(DbtCliResource):
+        """dbt as a process of its own, and no more.
+
+        dagster-dbt would start dbt a second time for its version, which asks the internet, and
+        open the warehouse for row counts: together longer than the build of a usual window.
+        """
+
+        @cached_property
+        def _cli_version(self) -> Version:
+            return Version(dbt_version)
+
+        def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> None:
+            return None
+
     @dbt_assets(
         manifest=prepared_manifest(warehouse, state),
         name=project.name("duckdb_models"),
@@ -73,7 +93,7 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
     )
     def build_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
         require_writable(warehouse.file)
-        dbt = DbtCliResource(
+        dbt = Dbt(
             project_dir=str(dbt_project_dir()),
             profiles_dir=str(dbt_project_dir()),
             target=TARGET,
@@ -83,9 +103,49 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
             invocation = dbt.cli(
                 ["build"], context=context, target_path=run_directory(state, context.run_id)
             )
-            yield from invocation.stream().fetch_row_counts().fetch_column_metadata()
+        events, failure = [], None
+        try:
+            for event in invocation.stream():
+                events.append(event)
+        except Exception as error:  # what was built before the failure is still told
+            failure = error
+        tables = table_metadata(warehouse)
+        for event in events:
+            if isinstance(event, dg.Output):
+                key = context.asset_key_for_output(event.output_name)
+                context.add_asset_metadata(tables.get(key.path[-1], {}), asset_key=key)
+            yield event
+        if failure is not None:
+            raise failure
 
     return build_models
+
+
+def table_metadata(warehouse: "Warehouse") -> dict[str, dict[str, Any]]:
+    """Give rows and columns of each relation of the project, read from the DuckDB file.
+
+    One read-only connection after dbt has let go of the file; dagster-dbt's own row counts and
+    columns cost a connection for each model.
+    """
+    import duckdb
+
+    with duckdb.connect(str(warehouse.file), read_only=True) as connection:
+        columns: dict[str, list[dg.TableColumn]] = {}
+        for table, column, type_ in connection.execute(
+            "select table_name, column_name, data_type from duckdb_columns()"
+            " where schema_name = ? order by table_name, column_index",
+            [warehouse.project_id],
+        ).fetchall():
+            columns.setdefault(table, []).append(dg.TableColumn(column, type_))
+        return {
+            table: {
+                "dagster/row_count": connection.execute(
+                    f'select count(*) from "{warehouse.project_id}"."{table}"'
+                ).fetchone()[0],
+                "dagster/column_schema": dg.TableSchema(found),
+            }
+            for table, found in columns.items()
+        }
 
 
 def duckdb_pool(file: str) -> str:
