@@ -79,7 +79,10 @@ def show_lake(conn: duckdb.DuckDBPyConnection, sink: str, project: str) -> None:
             " directory that `clickstream process --sink` has written to"
         )
     lake = Lake(sink, project)
-    files = lake.data_files(TABLE)
+    try:
+        files = lake.data_files(TABLE)
+    except LakeError as error:
+        raise DbtRuntimeError(str(error)) from error
     schema = _identifier(f"{project}_lake")
     conn.execute(f"create schema if not exists {schema}")
     conn.execute(f"create or replace view {schema}.{TABLE} as {_events(conn, lake, files)}")

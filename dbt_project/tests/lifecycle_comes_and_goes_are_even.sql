@@ -1,0 +1,13 @@
+-- Who comes (new or returned) goes again, at the latest one period after the last event.
+{% set views = {
+    "clickstream_lifecycle_daily_view": "this_day_value",
+    "clickstream_lifecycle_weekly_view": "this_week_value",
+} %}
+{% for view, stage in views.items() %}
+select app_id, '{{ view }}' as name, sum(sum) as difference
+from {{ ref(view) }}
+where {{ stage }} <> '2-ACTIVE'
+group by app_id
+having sum(sum) <> 0
+{{ "union all" if not loop.last }}
+{% endfor %}

@@ -1,0 +1,6 @@
+-- Everyone is there on day 0, and never more than everyone later.
+select *
+from {{ ref("clickstream_retention_view") }}
+where
+    returned_user_count > total_users
+    or (day_diff = 0 and returned_user_count <> total_users)

@@ -1,0 +1,75 @@
+"""A warehouse for the tests of the models, built by dbt in this process."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from model_input import PROJECT, write
+
+from clickstream_dagster.resources.dbt import Warehouse, run_dbt
+
+VIEWS = (
+    "clickstream_ods_event_view",
+    "clickstream_ods_event_attr_view",
+    "clickstream_user_dim_view",
+    "clickstream_user_attr_view",
+    "clickstream_session_view",
+    "clickstream_retention_view",
+    "clickstream_lifecycle_daily_view",
+    "clickstream_lifecycle_weekly_view",
+    "clickstream_path_view",
+    "clickstream_device_view",
+)
+
+
+class Models:
+    """The models of one lake: run them, read them."""
+
+    def __init__(self, root: Path, *, warehouse: str = "warehouse.duckdb") -> None:
+        self.sink = root / "lake"
+        self.sink.mkdir(parents=True, exist_ok=True)
+        self.warehouse = Warehouse(self.sink, PROJECT, root / warehouse)
+
+    def run(self, *arguments: str) -> None:
+        """`dbt run`: the models without their tests."""
+        run_dbt(["run", *arguments, "--quiet"], self.warehouse)
+
+    def build(self) -> None:
+        """`dbt build`: the models and their tests."""
+        run_dbt(["build", "--quiet"], self.warehouse)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of a query; tables are found in the project's schema."""
+        with duckdb.connect(str(self.warehouse.file)) as connection:
+            connection.execute(f"set schema = '{PROJECT}'")
+            return connection.execute(sql).fetchall()
+
+    def rows(self, view: str, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
+        """Some columns of a view, sorted."""
+        return self.query(f"select {columns} from {view} where {where} order by all")
+
+    def everything(self) -> dict[str, list[tuple[Any, ...]]]:
+        """All rows of the ten views, sorted."""
+        return {view: self.rows(view, "*") for view in VIEWS}
+
+
+@pytest.fixture(scope="session")
+def new_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Models]:
+    """Make an empty lake with a warehouse that is not built yet."""
+    return lambda: Models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def build(new_models: Callable[[], Models]) -> Callable[..., Models]:
+    """Build the models of a lake with the given events, each argument in one snapshot."""
+
+    def build(*batches: Iterable[dict[str, Any]]) -> Models:
+        models = new_models()
+        for batch in batches:
+            write(models.sink, batch)
+        models.run()
+        return models
+
+    return build

@@ -1,0 +1,200 @@
+"""Models follow the lake batch by batch, and end where a build from nothing ends."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import VIEWS, Models
+from model_input import PROJECT, drop, event, ms, write
+
+from clickstream_dagster.processing.lake import Lake
+
+DAY = timedelta(days=1) // timedelta(milliseconds=1)
+
+
+def traffic(batch: int, *, seed: int = 7, events: int = 120) -> list[dict[str, Any]]:
+    """A batch of mixed traffic: few users and sessions, so that batches share them; late events,
+    equal times, sessions over midnight, events without session or user, changing attributes."""
+    chance = random.Random(f"{seed} {batch}")
+    rows = []
+    for number in range(events):
+        time = ms("2024-12-28 00:00") + batch * DAY + chance.randrange(-2 * DAY, DAY, DAY // 97)
+        user = chance.choice(["u1", "u2", "u3", "u4", f"new{batch}", None])
+        session = chance.choice([f"s{batch}", f"s{batch - 1}", "long", "", None])
+        params = {"_page_title": chance.choice("ABC")}
+        if chance.random() < 0.3:
+            params |= {"_session_duration": chance.randrange(20_000)}
+        if chance.random() < 0.3:
+            params |= {"_engagement_time_msec": chance.randrange(9_000)}
+        if chance.random() < 0.2:
+            params |= {"_session_start_timestamp": time - chance.randrange(DAY)}
+        rows.append(
+            event(
+                chance.choice(
+                    ["_page_view", "_session_start", "_user_engagement", "_first_visit", "click"]
+                ),
+                time,
+                f"e{batch}-{number:03}",
+                app=chance.choice(["web", "app"]),
+                user=user,
+                session=session,
+                params=params,
+                attributes={chance.choice(["plan", "city"]): chance.choice("xyz")},
+                batch=f"b{batch}",
+                user_id=chance.choice([None, None, "7", "8"]),
+                platform=chance.choice(["Web", "Web", "iOS", None]),
+                device={"ua_os": chance.choice(["Linux", None])},
+            )
+        )
+    return rows
+
+
+BATCHES = [traffic(1), traffic(2), traffic(3)]
+
+
+def same_as_from_nothing(models: Models) -> None:
+    """Assert that the ten views are what a new warehouse on the same lake has."""
+    fresh = Models(models.sink.parent, warehouse="fresh.duckdb")
+    fresh.warehouse.file.unlink(missing_ok=True)
+    fresh.run()
+    built, expected = models.everything(), fresh.everything()
+    for view in VIEWS:
+        assert built[view] == expected[view], view
+
+
+def tables(models: Models) -> dict[str, list[tuple[Any, ...]]]:
+    """Every table of the project with all its rows: base models and ledger."""
+    names = models.query(
+        "select table_name from information_schema.tables"
+        f" where table_schema = '{PROJECT}' and table_type = 'BASE TABLE'"
+    )
+    return {name: models.rows(name, "*") for (name,) in names}
+
+
+@pytest.fixture(scope="module")
+def at_once(build: Callable[..., Models]) -> Models:
+    return build(*BATCHES)
+
+
+@pytest.fixture(scope="module")
+def in_order(new_models: Callable[[], Models]) -> Models:
+    models = new_models()
+    for batch in BATCHES:
+        write(models.sink, batch)
+        models.run()
+    return models
+
+
+def test_batches_in_order_end_in_the_same_views_as_one_build(
+    in_order: Models, at_once: Models
+) -> None:
+    assert in_order.everything() == at_once.everything()
+
+
+def test_batches_out_of_order_end_in_the_same_views(
+    new_models: Callable[[], Models], at_once: Models
+) -> None:
+    models = new_models()
+    for batch in (BATCHES[2], BATCHES[0], BATCHES[1]):
+        write(models.sink, batch)
+        models.run()
+    assert models.everything() == at_once.everything()
+
+
+def test_a_run_with_nothing_new_changes_nothing(in_order: Models) -> None:
+    before = tables(in_order)
+    in_order.run()
+    assert tables(in_order) == before
+
+
+def test_every_batch_a_second_time_changes_no_view(in_order: Models, at_once: Models) -> None:
+    for number, batch in enumerate(BATCHES, start=1):
+        drop(in_order.sink, f"b{number}")
+        write(in_order.sink, batch)
+    in_order.run()
+    assert in_order.everything() == at_once.everything()
+    files = Lake(str(in_order.sink), PROJECT).data_files("ods_event")
+    assert in_order.rows("clickstream_load_file", "lake_file") == [(file,) for file in files]
+    assert in_order.rows("clickstream_load_removal", "*") == []
+
+
+def test_a_batch_with_other_events_and_a_batch_that_is_gone(in_order: Models) -> None:
+    drop(in_order.sink, "b2")
+    write(in_order.sink, BATCHES[1][:40] + traffic(2, seed=8)[40:])
+    in_order.run()
+    same_as_from_nothing(in_order)
+    drop(in_order.sink, "b1")
+    in_order.run()
+    same_as_from_nothing(in_order)
+
+
+def test_a_run_that_died_between_models_is_made_good(new_models: Callable[[], Models]) -> None:
+    models = new_models()
+    write(models.sink, BATCHES[0])
+    models.run()
+    # Events come and go; the next models do not hear of it, or only some of them.
+    write(models.sink, BATCHES[1])
+    models.run("--select", "clickstream_event_base")
+    drop(models.sink, "b1")
+    models.run("--select", "clickstream_event_base", "clickstream_user_day_base")
+    # A model whose parent has not heard of it takes in no more than the parent.
+    write(models.sink, BATCHES[2])
+    models.run("--select", "clickstream_event_base", "clickstream_path_base")
+    models.run()
+    same_as_from_nothing(models)
+
+
+def test_a_table_or_a_ledger_that_was_lost_is_made_good(new_models: Callable[[], Models]) -> None:
+    models = new_models()
+    write(models.sink, BATCHES[0])
+    models.run()
+    models.query(f"drop table {PROJECT}.clickstream_session_base")
+    models.query(f"drop table {PROJECT}.clickstream_load_state")
+    write(models.sink, BATCHES[1])
+    models.run()
+    same_as_from_nothing(models)
+    drop(models.sink, "b1")
+    models.run("--full-refresh", "--select", "clickstream_event_base")
+    models.run()
+    same_as_from_nothing(models)
+
+
+def test_a_new_batch_opens_no_file_of_an_earlier_one(new_models: Callable[[], Models]) -> None:
+    models = new_models()
+    write(models.sink, [event("a", f"2024-05-0{day} 10:00", f"e{day}") for day in (1, 2, 3)])
+    models.run()
+    # DuckDB reads the columns from the first file; the others can't be opened any more.
+    _, *loaded = Lake(str(models.sink), PROJECT).data_files("ods_event")
+    write(models.sink, [event("a", "2024-05-04 10:00", "e4", batch="b2")])
+    for file in loaded:
+        Path(file).write_bytes(b"not Parquet")
+    models.run()
+    assert models.rows("clickstream_path_view", "event_id") == [("e1",), ("e2",), ("e3",), ("e4",)]
+
+
+def test_a_lake_without_events_gives_empty_views_that_pass_their_tests(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    models.build()
+    assert models.everything() == {view: [] for view in VIEWS}
+    write(models.sink, BATCHES[0])
+    models.build()
+    same_as_from_nothing(models)
+
+
+def test_a_warehouse_with_a_relative_path_and_a_project_with_a_dash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    models = Models(tmp_path)
+    models.warehouse = replace(
+        models.warehouse, sink=Path("lake"), project_id="my-shop", file=Path("w.duckdb")
+    )
+    Lake("lake", "my-shop").table("ods_event")
+    models.run("--select", "clickstream_event_base+")
+    assert models.query('select count(*) from "my-shop".clickstream_session_view') == [(0,)]
