@@ -1,8 +1,10 @@
 """The `clickstream` command: thin, every command calls into the room that does the work."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -116,6 +118,60 @@ def generate(
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
     Console().print(command.summary_table(summary, f"Traffic in {out or endpoint}"))
+
+
+@app.command()
+def process(
+    source: Annotated[
+        str, typer.Option(help="Directory or s3:// prefix with raw objects, read as one batch.")
+    ],
+    sink: Annotated[str, typer.Option(help="Lake: the directory of the Iceberg catalog.")],
+    project_id: Annotated[str, typer.Option(help="Project whose tables are written.")],
+    app_id: Annotated[list[str], typer.Option(help="App whose events are taken; repeat for more.")],
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the batch; a second run under the same name replaces the first."
+            " Default: a name made from the raw objects."
+        ),
+    ] = None,
+    freshness_hours: Annotated[
+        int, typer.Option(help="Drop events that arrive so many hours after they happened.")
+    ] = 72,
+    geo_db: Annotated[
+        str | None, typer.Option(help="MMDB file with cities, for the place of addresses.")
+    ] = None,
+    transformer: Annotated[
+        str, typer.Option(help="Turns requests into events: a plug-in's name or module:Class.")
+    ] = "sdk",
+    enrichment: Annotated[
+        list[str] | None,
+        typer.Option(help="Changes events, repeat for more, in this order. Default: ua, ip."),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="sail, spark (needs Java) or a Spark Connect address.")
+    ] = "sail",
+) -> None:
+    """Process raw objects into the lake tables ods_event and bad_event, as one batch.
+
+    The last line on standard output is a JSON object of counters.
+    """
+    from clickstream_dagster.processing.command import process_source
+    from clickstream_dagster.processing.job import BatchSettings
+
+    with _plain_errors():
+        settings = partial(
+            BatchSettings,
+            project_id=project_id,
+            app_ids=tuple(app_id),
+            sink=sink,
+            freshness_hours=freshness_hours,
+            geo_database=geo_db,
+            transformer=transformer,
+            enrichments=tuple(("ua", "ip") if enrichment is None else enrichment),
+        )
+        counters = process_source(source, batch, settings, engine)
+    typer.echo(json.dumps(counters.as_dict()))
 
 
 @app.command()

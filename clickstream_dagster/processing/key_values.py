@@ -22,27 +22,49 @@ def value_fields(json_values: pa.StringArray) -> dict[str, pa.Array]:
     first = _first_bytes(json_values)
     is_string = first == ord('"')
     is_number = ((first >= ord("0")) & (first <= ord("9"))) | (first == ord("-"))
-    nulls = pa.scalar(None, pa.string())
-
-    numbers = pc.if_else(pa.array(is_number), json_values, nulls)
-    whole = pc.and_kleene(
-        pc.invert(pc.match_substring_regex(numbers, "[.eEIN]")),
-        pc.less_equal(pc.binary_length(numbers), _SAFE_DIGITS),
-    )
-    whole = _with_longest_integers(whole, numbers)
-    int_value = pc.if_else(whole, numbers, nulls).cast(pa.int64())
-    double_value = pc.if_else(whole, nulls, numbers).cast(pa.float64())
-    finite = pc.is_finite(double_value)
+    numbers = json_values.filter(pa.array(is_number))
+    is_whole = _is_whole(numbers)
+    nothing = pa.scalar(None, pa.string())
+    int_value = pc.if_else(is_whole, numbers, nothing).cast(pa.int64())
+    double_value = pc.if_else(is_whole, nothing, numbers).cast(pa.float64())
     string_value = _strings(json_values, is_string, is_number)
-    if pc.any(pc.invert(finite)).as_py():
-        string_value = pc.if_else(pc.fill_null(finite, True), string_value, json_values)
-        double_value = pc.if_else(finite, double_value, pa.scalar(None, pa.float64()))
+    infinite = np.asarray(pc.fill_null(pc.invert(pc.is_finite(double_value)), False))
+    if infinite.any():
+        double_value = pc.if_else(pa.array(infinite), pa.scalar(None, pa.float64()), double_value)
+        mask = np.zeros(size, bool)
+        mask[np.flatnonzero(is_number)[infinite]] = True
+        string_value = pc.replace_with_mask(
+            string_value, pa.array(mask), numbers.filter(pa.array(infinite))
+        )
+    # Every number stands once in the compact arrays; all other values share their null.
+    place = np.where(is_number, np.cumsum(is_number) - 1, len(numbers))
+    places = pa.array(place, pa.int64())
     return {
-        "double_value": double_value,
+        "double_value": _with_null(double_value).take(places),
         "float_value": pa.nulls(size, pa.float32()),
-        "int_value": int_value,
+        "int_value": _with_null(int_value).take(places),
         "string_value": string_value,
     }
+
+
+def _with_null(values: pa.Array) -> pa.Array:
+    return pa.concat_arrays([values, pa.nulls(1, values.type)])
+
+
+def _is_whole(numbers: pa.StringArray) -> pa.BooleanArray:
+    """Mark the numbers that are integers of 64 bits."""
+    broken = pc.or_(
+        pc.match_substring(numbers, "."),
+        pc.or_(pc.match_substring(numbers, "e"), pc.match_substring(numbers, "E")),
+    )
+    # JSON readers that take -Infinity write it with a capital.
+    broken = pc.or_(broken, pc.match_substring(numbers, "I"))
+    lengths = pc.binary_length(numbers)
+    mask = np.asarray(pc.and_(pc.invert(broken), pc.less_equal(lengths, _SAFE_DIGITS))).copy()
+    long = pc.and_(pc.greater(lengths, _SAFE_DIGITS), pc.less_equal(lengths, 20))
+    for place in np.flatnonzero(np.asarray(pc.and_(long, pc.invert(broken)))):
+        mask[place] = -(1 << 63) <= int(numbers[place].as_py()) < 1 << 63
+    return pa.array(mask)
 
 
 def _first_bytes(values: pa.StringArray) -> np.ndarray:
@@ -55,20 +77,6 @@ def _first_bytes(values: pa.StringArray) -> np.ndarray:
     data = np.frombuffer(data_buffer, np.uint8)
     first = data[np.minimum(offsets[:-1], len(data) - 1)]
     return np.where(offsets[:-1] == offsets[1:], np.uint8(0), first)
-
-
-def _with_longest_integers(whole: pa.BooleanArray, numbers: pa.StringArray) -> pa.BooleanArray:
-    """Mark the integers, too, that have more than the safe number of digits and still fit."""
-    lengths = pc.binary_length(numbers)
-    long = pc.and_kleene(pc.greater(lengths, _SAFE_DIGITS), pc.less_equal(lengths, 20))
-    places = np.flatnonzero(np.asarray(pc.fill_null(long, False)))
-    if not len(places):
-        return whole
-    mask = np.asarray(pc.fill_null(whole, False)).copy()
-    for place in places:
-        text = numbers[place].as_py()
-        mask[place] = text.lstrip("-").isdigit() and -(1 << 63) <= int(text) < 1 << 63
-    return pa.array(mask)
 
 
 def _strings(

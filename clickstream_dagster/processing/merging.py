@@ -95,10 +95,18 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
 
 
 def _by_bucket(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    buckets: dict[int, list[Piece]] = {}
-    for piece in pieces:
-        buckets.setdefault(piece.bucket, []).append(piece)
-    return [buckets[bucket] for bucket in sorted(buckets)]
+    """Group pieces for one write each: whole buckets, as many as make a row group."""
+    groups: list[list[Piece]] = []
+    rows = 0
+    previous = None
+    for piece in sorted(pieces, key=lambda piece: piece.bucket):
+        if not groups or (rows >= ROW_GROUP_ROWS and piece.bucket != previous):
+            groups.append([])
+            rows = 0
+        groups[-1].append(piece)
+        rows += piece.rows
+        previous = piece.bucket
+    return groups
 
 
 def read_pieces(pieces: Sequence[Piece]) -> pa.Table:

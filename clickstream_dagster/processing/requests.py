@@ -2,18 +2,21 @@
 
 import base64
 import binascii
-import re
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
+import duckdb
+import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from isal import isal_zlib
 
 from clickstream_dagster.batches.objects import RawObject
 from clickstream_dagster.processing.limits import MAX_BODY_BYTES
+from clickstream_dagster.processing.native import connect
 from clickstream_dagster.processing.records import BrokenObjectError, open_object, read_lines
 
 REQUEST = pa.schema(
@@ -29,21 +32,72 @@ REQUEST = pa.schema(
         ("body", pa.string()),
         ("source_object", pa.string()),
         ("source_line", pa.int64()),
-        ("envelope", pa.string()),
+        ("record", pa.binary()),
         ("bad_reason", pa.string()),
         ("bad_detail", pa.string()),
-        ("payload", pa.binary()),
     ]
 )
-"""What a transformer is given: a row per request; `body` is the JSON text of its events.
+"""What a transformer is given: a row per request.
 
-A request with a `bad_reason` has no body; it must be passed on as one bad row.
+`body` is the JSON text of its events, `record` the bytes of the sink record. A request with a
+`bad_reason` has no body; it must be passed on as one bad row.
 """
 
-_BUNDLE = re.compile(r"[?&]event_bundle_sequence_id=(\d{1,18})(?:&|$)")
-_UPLOAD = re.compile(r"[?&]upload_timestamp=(\d{1,18})(?:&|$)")
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLANK = " \t\r\n\ufeff"  # some clients send a byte order mark
+_BATCH_BYTES = 16 << 20
+
+# Texts, so that a value of an unexpected type is still read.
+_RECORD_STRUCTURE = json.dumps(
+    dict.fromkeys(
+        (
+            "data",
+            "rid",
+            "ip",
+            "ua",
+            "uri",
+            "platform",
+            "appId",
+            "ingest_time",
+            "server_ingest_time",
+            "timestamp",
+            "date",
+            "client_timestamp",
+        ),
+        "VARCHAR",
+    )
+)
+_RECORDS = r"""
+with record as (
+    select *, case when json_valid(line) then from_json(line, $structure) end as r
+    from lines
+)
+select
+    coalesce(r.rid, source_object || '#' || source_line) as request_id,
+    coalesce(
+        nullif(try_cast(r.ingest_time as bigint), 0),
+        nullif(try_cast(r.server_ingest_time as bigint), 0),
+        epoch_ms(try_cast(r.timestamp as timestamptz)),
+        epoch_ms(try_cast(r.date as timestamptz)),
+        arrival
+    ) as ingest_timestamp,
+    r.ip as ip,
+    r.ua as user_agent,
+    r.platform as platform,
+    r."appId" as request_app_id,
+    coalesce(
+        try_cast(r.client_timestamp as bigint),
+        try_cast(regexp_extract(r.uri, '[?&]upload_timestamp=(\d+)', 1) as bigint)
+    ) as upload_timestamp,
+    coalesce(
+        try_cast(regexp_extract(r.uri, '[?&]event_bundle_sequence_id=(\d+)', 1) as bigint), 0
+    ) as event_bundle_sequence_id,
+    r.data as body,
+    source_object,
+    source_line,
+    r is not null as readable
+from record
+"""
 
 
 class BadReason(StrEnum):
@@ -92,109 +146,146 @@ class ReadTally:
     requests: int = 0
 
 
-def read_requests(
-    objects: Iterable[RawObject], tally: ReadTally, batch_bytes: int = 16 << 20
-) -> Iterator[pa.RecordBatch]:
-    """Read raw objects as REQUEST batches whose bodies add up to about `batch_bytes`.
+@dataclass(slots=True)
+class _Lines:
+    """Sink records that wait to be read together."""
+
+    texts: list[bytes]
+    objects: list[str]
+    numbers: list[int]
+    arrivals: list[int]
+    size: int = 0
+
+
+def read_requests(objects: Iterable[RawObject], tally: ReadTally) -> Iterator[pa.RecordBatch]:
+    """Read raw objects as batches of REQUEST rows, some megabytes each.
 
     Raises SourceError when an object can't be read. A damaged object gives its whole lines and
     one bad row for the rest.
     """
-    rows: list[tuple[object, ...]] = []
-    size = 0
-    for raw in objects:
-        tally.objects += 1
-        tally.bytes += raw.size
-        for row in _object_rows(raw):
-            tally.requests += 1
-            rows.append(row)
-            size += len(row[8] or "") + 512
-            if size >= batch_bytes:
-                yield _batch(rows)
-                rows, size = [], 0
-    if rows:
-        yield _batch(rows)
+    with connect() as connection:
+        waiting = _Lines([], [], [], [])
+        for raw in objects:
+            tally.objects += 1
+            tally.bytes += raw.size
+            number = 0
+            with open_object(raw.uri) as stream:
+                try:
+                    for number, line in enumerate(read_lines(stream), start=1):
+                        waiting.texts.append(line)
+                        waiting.objects.append(raw.uri)
+                        waiting.numbers.append(number)
+                        waiting.arrivals.append(raw.arrival_ms)
+                        waiting.size += len(line)
+                        if waiting.size >= _BATCH_BYTES:
+                            tally.requests += len(waiting.texts)
+                            yield from _requests(waiting, connection)
+                            waiting = _Lines([], [], [], [])
+                except BrokenObjectError as error:
+                    tally.requests += 1
+                    yield _broken_object(raw, number + 1, error)
+        if waiting.texts:
+            tally.requests += len(waiting.texts)
+            yield from _requests(waiting, connection)
 
 
-def _batch(rows: list[tuple[object, ...]]) -> pa.RecordBatch:
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, REQUEST, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=REQUEST)
+def _broken_object(raw: RawObject, number: int, error: BrokenObjectError) -> pa.RecordBatch:
+    row = dict.fromkeys(REQUEST.names) | {
+        "request_id": f"{raw.uri}#{number}",
+        "ingest_timestamp": raw.arrival_ms,
+        "source_object": raw.uri,
+        "source_line": number,
+        "record": error.rest,
+        "bad_reason": BadReason.BROKEN_OBJECT,
+        "bad_detail": str(error),
+    }
+    return pa.RecordBatch.from_pylist([row], schema=REQUEST)
 
 
-def _object_rows(raw: RawObject) -> Iterator[tuple[object, ...]]:
-    line_number = 0
-    with open_object(raw.uri) as stream:
+def _requests(lines: _Lines, connection: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
+    records = pa.array(lines.texts, pa.binary())
+    columns = {
+        "line": _utf8(lines.texts, records),
+        "source_object": pa.array(lines.objects, pa.string()),
+        "source_line": pa.array(lines.numbers, pa.int64()),
+        "arrival": pa.array(lines.arrivals, pa.int64()),
+    }
+    connection.register("lines", pa.table(columns))
+    read = connection.sql(_RECORDS, params={"structure": _RECORD_STRUCTURE})
+    table = read.to_arrow_table().combine_chunks()
+    connection.unregister("lines")
+    bodies, reasons, details = _decode(
+        table.column("body").combine_chunks(), table.column("readable").combine_chunks()
+    )
+    changed = {"body": bodies, "record": records, "bad_reason": reasons, "bad_detail": details}
+    arrays = [changed[name] if name in changed else table.column(name) for name in REQUEST.names]
+    yield from pa.table(arrays, schema=REQUEST).to_batches()
+
+
+def _utf8(texts: list[bytes], records: pa.BinaryArray) -> pa.StringArray:
+    try:
+        return records.cast(pa.string())
+    except pa.ArrowInvalid:
+        # Some line is not UTF-8: that one becomes an unreadable record.
+        return pa.array([_decoded_or_empty(text) for text in texts], pa.string())
+
+
+def _decoded_or_empty(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _decode(
+    data: pa.StringArray, readable: pa.BooleanArray
+) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
+    """Give bodies as JSON text, and the reason and detail of those that can't be.
+
+    Plain JSON arrays, the usual case, are passed on as they are.
+    """
+    plain = np.asarray(pc.fill_null(pc.starts_with(data, "["), False))
+    size = len(data)
+    places = np.flatnonzero(~plain)
+    reasons: list[str | None] = [None] * size
+    details: list[str | None] = [None] * size
+    decoded: list[str | None] = []
+    for place in places:
+        body = data[place].as_py()
+        if not readable[place].as_py():
+            reasons[place], details[place] = BadReason.NOT_A_RECORD, "the line is no JSON object"
+            decoded.append(None)
+            continue
         try:
-            for line_number, line in enumerate(read_lines(stream), start=1):
-                yield _request_row(line, raw, line_number)
-        except BrokenObjectError as error:
-            yield _bad_row(raw, line_number + 1, BadReason.BROKEN_OBJECT, str(error), error.rest)
+            decoded.append(decode_body(body))
+        except BadBodyError as error:
+            reasons[place], details[place] = error.reason, str(error)
+            decoded.append(None)
+    bodies = pc.replace_with_mask(data, pa.array(~plain), pa.array(decoded, pa.string()))
+    return bodies, pa.array(reasons, pa.string()), pa.array(details, pa.string())
 
 
-def _bad_row(
-    raw: RawObject, line_number: int, reason: BadReason, detail: str, payload: bytes
-) -> tuple[object, ...]:
-    return (
-        f"{raw.uri}#{line_number}",
-        raw.arrival_ms,
-        *(None,) * 7,
-        raw.uri,
-        line_number,
-        None,
-        reason,
-        detail,
-        payload,
-    )
-
-
-def _request_row(line: bytes, raw: RawObject, line_number: int) -> tuple[object, ...]:
+def envelope(record: bytes) -> str | None:
+    """Give a sink record without its body as JSON, None if it can't be read."""
     try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        return _bad_row(raw, line_number, BadReason.NOT_A_RECORD, str(error), line)
-    if not isinstance(record, dict):
-        return _bad_row(
-            raw, line_number, BadReason.NOT_A_RECORD, "the line is not a JSON object", line
-        )
-    data = record.pop("data", None)
-    body = reason = detail = payload = None
-    try:
-        body = decode_body(data)
-    except BadBodyError as error:
-        reason, detail, payload = error.reason, str(error), line
-    uri = record.get("uri")
-    uri = uri if isinstance(uri, str) else ""
-    bundle = _BUNDLE.search(uri)
-    return (
-        _text(record.get("rid")) or f"{raw.uri}#{line_number}",
-        _ingest_ms(record) or raw.arrival_ms,
-        _text(record.get("ip")),
-        _text(record.get("ua")),
-        _text(record.get("platform")),
-        _text(record.get("appId")),
-        _upload_ms(record, uri),
-        int(bundle[1]) if bundle else 0,
-        body,
-        raw.uri,
-        line_number,
-        orjson.dumps(record).decode(),
-        reason,
-        detail,
-        payload,
-    )
+        fields = orjson.loads(record)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(fields, dict):
+        return None
+    fields.pop("data", None)
+    return orjson.dumps(fields).decode()
 
 
-def decode_body(data: object) -> str:
+def decode_body(data: str | None) -> str:
     """Give the JSON text of a request body, by looking at the body itself.
 
     Plain JSON is taken as it is (a single object as an array of one); anything else must be
     base64 of gzip, or base64, of JSON. Query parameters such as `compression` are not trusted
     (seed 000, "Ingestion endpoint"). Raises BadBodyError.
     """
-    if isinstance(data, list | dict):
-        data = orjson.dumps(data).decode()
-    if not isinstance(data, str) or not (text := data.strip(_BLANK)):
+    text = (data or "").strip(_BLANK)
+    if not text:
         raise BadBodyError(BadReason.MISSING_BODY, "the record has no data")
     if text[0] not in "[{":
         text = _unpack(text)
@@ -234,39 +325,3 @@ def _gunzip(packed: bytes) -> bytes:
     if not inflater.eof:
         raise BadBodyError(BadReason.UNDECODABLE_BODY, "the gzip data ends in the middle")
     return out
-
-
-def _text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return orjson.dumps(value).decode()
-
-
-def _whole(value: object) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
-    # JSON numbers may be larger than the lake's 64-bit column.
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1 << 62:
-        return int(value)
-    return None
-
-
-def _ingest_ms(record: dict[str, object]) -> int | None:
-    for key in ("ingest_time", "server_ingest_time"):
-        if value := _whole(record.get(key)):
-            return value
-    for key in ("timestamp", "date"):
-        text = record.get(key)
-        if isinstance(text, str):
-            try:
-                return int(datetime.fromisoformat(text).timestamp() * 1000)
-            except ValueError:
-                continue
-    return None
-
-
-def _upload_ms(record: dict[str, object], uri: str) -> int | None:
-    if value := _whole(record.get("client_timestamp")):
-        return value
-    match = _UPLOAD.search(uri)
-    return int(match[1]) if match else None

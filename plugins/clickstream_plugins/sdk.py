@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from clickstream_dagster.processing.events import EVENT, conform
 from clickstream_dagster.processing.key_values import KeyValues, value_fields
 from clickstream_dagster.processing.limits import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
+from clickstream_dagster.processing.native import connect
 from clickstream_dagster.processing.plugins import ArrowPlugin, PluginContext
-from clickstream_dagster.processing.requests import BadReason
+from clickstream_dagster.processing.requests import BadReason, envelope
 
 _ECOMMERCE = {
     "total_item_quantity": "BIGINT",
@@ -76,69 +77,51 @@ _SCALARS = (
     "app_version",
     "app_package_name",
 )
-_EVENT_STRUCTURE = [
-    {
-        # Texts, so that a value of the wrong type is seen as one instead of vanishing.
-        **dict.fromkeys(_SCALARS, "VARCHAR"),
-        "ecommerce": _ECOMMERCE,
-        "items": [_ITEM],
-        "event_dimensions": "MAP(VARCHAR, JSON)",
-        "user": 'MAP(VARCHAR, STRUCT("value" JSON, set_timestamp BIGINT))',
-        "attributes": "MAP(VARCHAR, JSON)",
-    }
-]
+_EVENT_STRUCTURE = json.dumps(
+    [
+        {
+            # Texts, so that a value of the wrong type is seen as one instead of vanishing.
+            **dict.fromkeys(_SCALARS, "VARCHAR"),
+            "ecommerce": _ECOMMERCE,
+            "items": [_ITEM],
+            "event_dimensions": "JSON",
+            "user": 'MAP(VARCHAR, STRUCT("value" JSON, set_timestamp BIGINT))',
+            "attributes": "MAP(VARCHAR, JSON)",
+        }
+    ]
+)
 
-_PARSE = """
-create or replace temp table parsed as
+# Bodies that gave no event: unreadable, no array, or simply empty.
+_SILENT = f"""
 select
-    * exclude (bad_reason, bad_detail, payload),
-    case when json_valid(body) then from_json(body, $structure) end as events
-from requests
-where bad_reason is null
+    *,
+    case
+        when not json_valid(body) then '{BadReason.NOT_JSON}'
+        when json_type(body) <> 'ARRAY' then '{BadReason.NOT_AN_ARRAY}'
+    end as reason
+from silent
 """
 
 # Objects that became no map hold the same key twice.
 _REPEATED_KEYS = """
-select source_object, source_line, body
-from parsed
-where case
-    -- Only bodies with a missing map are looked at a second time.
-    when len(list_filter(
-        events,
-        lambda e: e.attributes is null or e."user" is null or e.event_dimensions is null
-    )) > 0
-    then
-        len(list_filter(json_extract(body, '$[*].attributes'), lambda j: json_type(j) = 'OBJECT'))
-            > len(list_filter(events, lambda e: e.attributes is not null))
-        or len(list_filter(json_extract(body, '$[*].user'), lambda j: json_type(j) = 'OBJECT'))
-            > len(list_filter(events, lambda e: e."user" is not null))
-        or len(list_filter(
-            json_extract(body, '$[*].event_dimensions'), lambda j: json_type(j) = 'OBJECT'
-        )) > len(list_filter(events, lambda e: e.event_dimensions is not null))
-    else false
-end
-"""
-
-_PARSE_FIXED = """
-update parsed set events = from_json(fixed.body, $structure)
-from fixed
-where parsed.source_object = fixed.source_object and parsed.source_line = fixed.source_line
-"""
-
-_BAD_BODIES = f"""
-select
-    * exclude (events),
-    case
-        when not json_valid(body) then '{BadReason.NOT_JSON}'
-        else '{BadReason.NOT_AN_ARRAY}'
-    end as bad_reason,
-    encode(body) as payload
-from parsed
-where events is null
+select place
+from suspects
+where
+    len(list_filter(json_extract(body, '$[*].attributes'), lambda j: json_type(j) = 'OBJECT'))
+        > attributes
+    or len(list_filter(json_extract(body, '$[*].user'), lambda j: json_type(j) = 'OBJECT'))
+        > users
 """
 
 _EVENTS = f"""
-with event as (
+with parsed as (
+    select
+        * exclude (bad_reason, bad_detail),
+        case when json_valid(body) then from_json(body, $structure) end as events
+    from requests
+    where bad_reason is null
+),
+event as (
     select
         * exclude (events),
         unnest(events) as e,
@@ -190,7 +173,10 @@ select
         when event_ms between {MIN_TIMESTAMP_MS} and {MAX_TIMESTAMP_MS - 1}
         then cast(epoch_ms(event_ms) as date)
     end as event_date,
-    e.event_dimensions as event_dimensions,
+    case
+        when json_type(e.event_dimensions) = 'OBJECT'
+        then from_json(e.event_dimensions, '"MAP(VARCHAR, JSON)"')
+    end as event_dimensions,
     e.event_id as event_id,
     e.event_type as event_name,
     e.attributes as attributes,
@@ -244,8 +230,7 @@ select
         when bad_reason = '{BadReason.TIMESTAMP_OUT_OF_RANGE}'
         then 'timestamp is ' || left(e.timestamp, 100)
     end as bad_detail,
-    case when bad_reason is not null then body end as body,
-    case when bad_reason is not null then envelope end as envelope
+    place
 from typed
 """
 
@@ -269,57 +254,75 @@ class SdkTransformer(ArrowPlugin):
     output_schema = EVENT
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Give the events of each batch of requests, then its bad records."""
-        with duckdb.connect(
-            config={
-                "threads": 1,  # the engine runs one task a core already
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-            }
-        ) as connection:
+        """Give the events of each batch of requests, and its bad records."""
+        with connect() as connection:
             for batch in batches:
-                yield from _transform(pa.Table.from_batches([batch]), connection, self.context)
+                place = pa.array(range(batch.num_rows), pa.int64())
+                requests = pa.Table.from_batches([batch]).append_column("place", place)
+                yield from _transform(requests, connection, self.context)
 
 
 def _transform(
     requests: pa.Table, connection: duckdb.DuckDBPyConnection, context: PluginContext
 ) -> Iterator[pa.RecordBatch]:
-    structure = {"structure": json.dumps(_EVENT_STRUCTURE)}
-    connection.register("requests", requests)
-    connection.execute(_PARSE, structure)
-    repeated = connection.sql(_REPEATED_KEYS).to_arrow_table()
-    if repeated.num_rows:
-        connection.register("fixed", _without_repeated_keys(repeated))
-        connection.execute(_PARSE_FIXED, structure)
-    events = connection.sql(_EVENTS).to_arrow_table().combine_chunks()
-    bad_bodies = connection.sql(_BAD_BODIES).to_arrow_table()
-    connection.unregister("requests")
-
+    events = _parse(requests, connection)
     is_bad = events.column("bad_reason").is_valid()
     bad_events = events.filter(is_bad)
     if bad_events.num_rows:
-        yield from _bad_events(bad_events, context)
-        events = events.filter(pc.invert(is_bad)).combine_chunks()
-    if events.num_rows:
-        yield from _typed(events, context).to_batches()
-    bad_requests = requests.filter(requests.column("bad_reason").is_valid())
-    for bad in (bad_requests, bad_bodies):
-        if bad.num_rows:
-            yield from _bad_requests(bad, context)
+        yield from _bad_events(bad_events, requests, context)
+        good = events.filter(pc.invert(is_bad)).combine_chunks()
+    else:
+        good = events
+    if good.num_rows:
+        yield from _typed(good, context).to_batches()
+    yield from _bad_requests(requests, events, connection, context)
 
 
-def _without_repeated_keys(repeated: pa.Table) -> pa.Table:
-    """Give the bodies with the last value of a key that an object holds more than once.
+def _parse(requests: pa.Table, connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Give the events of the requests, each with the `place` of its request."""
+    connection.register("requests", requests.drop_columns(["record"]))
+    query = connection.sql(_EVENTS, params={"structure": _EVENT_STRUCTURE})
+    events = query.to_arrow_table().combine_chunks()
+    fixed = _with_repeated_keys(requests, events, connection)
+    if fixed is not None:
+        connection.register("requests", fixed.drop_columns(["record"]))
+        query = connection.sql(_EVENTS, params={"structure": _EVENT_STRUCTURE})
+        others = pc.invert(pc.is_in(events.column("place"), fixed.column("place")))
+        events = pa.concat_tables([events.filter(others), query.to_arrow_table()])
+    connection.unregister("requests")
+    return events.combine_chunks()
 
-    Seed 000, "Event and attribute limitation": the latest value applies.
+
+def _with_repeated_keys(
+    requests: pa.Table, events: pa.Table, connection: duckdb.DuckDBPyConnection
+) -> pa.Table | None:
+    """Give the requests in which an object holds a key twice, with the last value only.
+
+    Seed 000, "Event and attribute limitation": the latest value applies. DuckDB gives no map
+    for such an object, so only requests with a missing map are looked at.
     """
+    no_map = pc.or_(pc.is_null(events.column("attributes")), pc.is_null(events.column("user")))
+    if not pc.any(no_map).as_py():
+        return None
+    suspects = requests.take(pc.unique(events.filter(no_map).column("place")))
+    counts = events.group_by("place").aggregate([("attributes", "count"), ("user", "count")])
+    suspects = suspects.join(counts, "place").rename_columns(
+        {"attributes_count": "attributes", "user_count": "users"}
+    )
+    connection.register("suspects", suspects)
+    places = connection.sql(_REPEATED_KEYS).to_arrow_table().column("place")
+    connection.unregister("suspects")
+    if len(places) == 0:
+        return None
+    repeated = requests.take(places)
     bodies: list[str] = []
     for body in repeated.column("body").to_pylist():
         try:
             bodies.append(orjson.dumps(orjson.loads(body)).decode())
         except orjson.JSONDecodeError:  # stricter than DuckDB: it refuses NaN, for example
             bodies.append(body)
-    return repeated.set_column(2, "body", pa.array(bodies, pa.string()))
+    column = repeated.schema.get_field_index("body")
+    return repeated.set_column(column, "body", pa.array(bodies, pa.string()))
 
 
 def _typed(events: pa.Table, context: PluginContext) -> pa.Table:
@@ -332,7 +335,7 @@ def _typed(events: pa.Table, context: PluginContext) -> pa.Table:
     )
     columns["project_id"] = pa.repeat(context.project_id, events.num_rows)
     columns["is_bot"] = pa.repeat(False, events.num_rows)
-    for name in ("body", "bad_reason", "bad_detail", "envelope"):
+    for name in ("bad_reason", "bad_detail", "place"):
         del columns[name]
     return conform(pa.table(columns), EVENT)
 
@@ -409,18 +412,21 @@ def _as_double(entries: KeyValues, key: str, fields: dict[str, pa.Array]) -> pa.
     return pc.coalesce(entries.pick(key, fields["double_value"]), whole)
 
 
-def _bad_events(events: pa.Table, context: PluginContext) -> Iterator[pa.RecordBatch]:
+def _bad_events(
+    events: pa.Table, requests: pa.Table, context: PluginContext
+) -> Iterator[pa.RecordBatch]:
+    carriers = requests.take(events.column("place"))
     payloads: list[bytes] = []
     body, elements = None, []
     for row_body, position in zip(
-        events.column("body").to_pylist(),
+        carriers.column("body").to_pylist(),
         events.column("request_position").to_pylist(),
         strict=True,
     ):
         if row_body != body:
             body, elements = row_body, array_elements(row_body)
         payloads.append((elements[position] if position < len(elements) else body).encode())
-    columns = (
+    columns = [
         "event_id",
         "ingest_timestamp",
         "app_id",
@@ -428,22 +434,51 @@ def _bad_events(events: pa.Table, context: PluginContext) -> Iterator[pa.RecordB
         "request_position",
         "source_object",
         "source_line",
-        "envelope",
         "bad_reason",
         "bad_detail",
+    ]
+    yield from _bad_rows(
+        events.select(columns), carriers.column("record"), pa.array(payloads, pa.binary()), context
     )
-    rows = events.select(columns).append_column("payload", pa.array(payloads, pa.binary()))
-    yield from _bad_rows(rows, context)
 
 
-def _bad_requests(requests: pa.Table, context: PluginContext) -> Iterator[pa.RecordBatch]:
-    names = ["app_id" if name == "request_app_id" else name for name in requests.column_names]
-    yield from _bad_rows(requests.rename_columns(names), context)
+def _bad_requests(
+    requests: pa.Table,
+    events: pa.Table,
+    connection: duckdb.DuckDBPyConnection,
+    context: PluginContext,
+) -> Iterator[pa.RecordBatch]:
+    unread = requests.filter(requests.column("bad_reason").is_valid())
+    spoke = pc.is_in(requests.column("place"), events.column("place").combine_chunks())
+    silent = requests.filter(pc.and_(requests.column("bad_reason").is_null(), pc.invert(spoke)))
+    if silent.num_rows:
+        connection.register("silent", silent.drop_columns(["bad_reason"]))
+        reasons = connection.sql(_SILENT).to_arrow_table().rename_columns({"reason": "bad_reason"})
+        connection.unregister("silent")
+        bad = reasons.filter(reasons.column("bad_reason").is_valid()).select(requests.column_names)
+        unread = pa.concat_tables([unread, bad.cast(requests.schema)])
+    if unread.num_rows:
+        rows = unread.rename_columns({"request_app_id": "app_id"})
+        yield from _bad_rows(
+            rows.drop_columns(["record", "body"]), unread.column("record"), None, context
+        )
 
 
-def _bad_rows(rows: pa.Table, context: PluginContext) -> Iterator[pa.RecordBatch]:
-    project = pa.chunked_array([pa.repeat(context.project_id, rows.num_rows)])
-    yield from conform(rows.append_column("project_id", project), EVENT).to_batches()
+def _bad_rows(
+    rows: pa.Table,
+    records: pa.ChunkedArray,
+    payloads: pa.BinaryArray | None,
+    context: PluginContext,
+) -> Iterator[pa.RecordBatch]:
+    """Give bad rows with their envelope; without other bytes the record itself is the payload."""
+    envelopes = pa.array([envelope(record) for record in records.to_pylist()], pa.string())
+    columns = {
+        **{name: rows.column(name) for name in rows.column_names},
+        "project_id": pa.repeat(context.project_id, rows.num_rows),
+        "envelope": envelopes,
+        "payload": records if payloads is None else payloads,
+    }
+    yield from conform(pa.table(columns), EVENT).to_batches()
 
 
 def array_elements(text: str) -> list[str]:

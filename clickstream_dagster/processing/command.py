@@ -1,0 +1,43 @@
+"""`clickstream process`: the raw objects of a directory or prefix as one batch, without Dagster."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+
+from clickstream_dagster.batches.objects import RawObject, list_objects, relative_key
+from clickstream_dagster.processing.counters import BatchCounters
+from clickstream_dagster.processing.engines import spark_session
+from clickstream_dagster.processing.job import BatchSettings, process_batch
+
+
+def process_source(
+    source: str, batch: str | None, settings: Callable[..., BatchSettings], engine: str
+) -> BatchCounters:
+    """List a source, process it and tell about it on standard error.
+
+    `settings` makes the settings from the name of the batch. Raises ClickstreamError.
+    """
+    console = Console(stderr=True)
+    # Settings are checked before anything is listed or started.
+    settings(batch=batch or "unnamed")
+    objects = list(list_objects(source))
+    chosen = settings(batch=batch or batch_name(source, objects))
+    if not objects:
+        console.print(f"{source} holds no raw objects: the batch is empty", style="yellow")
+    with console.status(f"batch {chosen.batch}: starting {engine}") as status:
+
+        def tell(message: str) -> None:
+            console.print(message)
+            status.update(f"batch {chosen.batch}: {message}")
+
+        with spark_session(engine) as spark:
+            return process_batch(spark, chosen, objects, tell)
+
+
+def batch_name(source: str, objects: Sequence[RawObject]) -> str:
+    """Name a batch after exactly these objects, so that other ones never replace what it wrote."""
+    digest = hashlib.sha256()
+    for raw in objects:
+        digest.update(f"{relative_key(source, raw.uri)}\0{raw.size}\0{raw.etag}\n".encode())
+    return f"objects-{digest.hexdigest()[:16]}"
