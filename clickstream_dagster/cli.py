@@ -205,3 +205,50 @@ def docs(
     with _plain_errors():
         build_docs(Warehouse(sink, project_id, warehouse), out)
     typer.echo(f"wrote {out}")
+
+
+@app.command()
+def demo() -> None:
+    """Run a week of generated traffic through the whole pipeline, and show what comes out.
+
+    Running it again changes nothing; after an interrupt it goes on.
+    """
+    from clickstream_dagster.demo import own_console, run_demo
+
+    with _plain_errors():
+        run_demo(own_console())
+
+
+@app.command()
+def ui(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
+) -> None:
+    """Open Dagster (UI and daemon) on this deployment; stop it with Ctrl-C."""
+    from clickstream_dagster.ui import open_ui
+
+    with _plain_errors():
+        open_ui(host, port)
+
+
+@app.command()
+def backfill(
+    project: Annotated[str, typer.Argument(help="Project whose windows are processed.")],
+    first: Annotated[str, typer.Option("--from", help="First window: a date, or a partition.")],
+    last: Annotated[str, typer.Option("--to", help="Last window, included.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end.")] = False,
+    url: Annotated[str, typer.Option(help="Address of the Dagster that runs it.")] = (
+        "http://127.0.0.1:3000"
+    ),
+) -> None:
+    """Process a range of windows again, in one run of a Dagster that is up."""
+    from clickstream_dagster.backfill import start_backfill, wait_for
+
+    with _plain_errors():
+        started = start_backfill(url, project, first, last)
+        typer.echo(
+            f"backfill {started.id}: {len(started.windows)} windows, "
+            f"{started.windows[0]} to {started.windows[-1]}"
+        )
+        if wait:
+            wait_for(url, started, typer.echo)

@@ -103,10 +103,16 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
             invocation = dbt.cli(
                 ["build"], context=context, target_path=run_directory(state, context.run_id)
             )
-        events, failure = [], None
+        events, failure, built = [], None, 0
         try:
             for event in invocation.stream():
                 events.append(event)
+                if isinstance(event, dg.Output):
+                    built += 1
+                    key = context.asset_key_for_output(event.output_name)
+                    context.log.info(
+                        f"{key.path[-1]} ({built} of {len(context.selected_asset_keys)})"
+                    )
         except Exception as error:  # what was built before the failure is still told
             failure = error
         tables = table_metadata(warehouse)
