@@ -61,7 +61,7 @@ APP_ID = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,126}")
 
 _COMMIT_TRIES = 5
 # Staged rows take about ten times the size of their raw objects in memory.
-_BUCKET_RAW_BYTES = 24 << 20
+_BUCKET_RAW_BYTES = 64 << 20
 _UNIT_ROWS = 1_500_000
 _EPOCH = date(1970, 1, 1)
 

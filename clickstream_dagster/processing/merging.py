@@ -82,10 +82,12 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
         with _DataFiles(rule, unit.name, paths) as files:
             for pieces in _by_bucket(unit.pieces):
                 rows = read_pieces(pieces)
-                kept = rows.filter(pa.array(_first_copies(rows, keys)))
-                counts["duplicate"] += rows.num_rows - kept.num_rows
+                order = pc.sort_indices(rows, _FILE_ORDER)
+                order = order.filter(pa.array(_first_copies(rows, keys)).take(order))
+                counts["duplicate"] += rows.num_rows - len(order)
+                kept = rows.take(order)
                 _count_written(kept, counts)
-                files.write(kept.sort_by(_FILE_ORDER))
+                files.write(kept)
         report: list[tuple[str, dict[str, object]]] = [("file", {"path": path}) for path in paths]
         if keys is not None:
             for path, places in keys.superseded.items():
@@ -255,14 +257,9 @@ def open_data_file(path: str, schema: pa.Schema) -> pq.ParquetWriter:
 
 def in_file_schema(rows: pa.Table, schema: pa.Schema, batch: str) -> pa.Table:
     """Give the rows with the batch and with Iceberg's field ids."""
-    arrays = [
-        pa.repeat(pa.scalar(batch, pa.string()), rows.num_rows)
-        if field.name == "ingest_batch"
-        else rows.column(field.name).combine_chunks()
-        for field in schema
-    ]
+    batches = pa.repeat(pa.scalar(batch, pa.string()), rows.num_rows)
     return pa.table(
-        [array.cast(field.type) for array, field in zip(arrays, schema, strict=True)],
+        [batches if field.name == "ingest_batch" else rows.column(field.name) for field in schema],
         schema=schema,
     )
 

@@ -16,7 +16,7 @@ from isal import isal_zlib
 
 from clickstream_dagster.batches.objects import RawObject
 from clickstream_dagster.processing.limits import MAX_BODY_BYTES
-from clickstream_dagster.processing.native import connect
+from clickstream_dagster.processing.native import connect, parse_json
 from clickstream_dagster.processing.records import BrokenObjectError, open_object, read_lines
 
 REQUEST = pa.schema(
@@ -67,9 +67,9 @@ _RECORD_STRUCTURE = json.dumps(
         "VARCHAR",
     )
 )
-_RECORDS = r"""
+_RECORDS = """
 with record as (
-    select *, case when json_valid(line) then from_json(line, $structure) end as r
+    select *, {parse} as r
     from lines
 )
 select
@@ -87,10 +87,10 @@ select
     r."appId" as request_app_id,
     coalesce(
         try_cast(r.client_timestamp as bigint),
-        try_cast(regexp_extract(r.uri, '[?&]upload_timestamp=(\d+)', 1) as bigint)
+        try_cast(regexp_extract(r.uri, '[?&]upload_timestamp=([0-9]+)', 1) as bigint)
     ) as upload_timestamp,
     coalesce(
-        try_cast(regexp_extract(r.uri, '[?&]event_bundle_sequence_id=(\d+)', 1) as bigint), 0
+        try_cast(regexp_extract(r.uri, '[?&]event_bundle_sequence_id=([0-9]+)', 1) as bigint), 0
     ) as event_bundle_sequence_id,
     r.data as body,
     source_object,
@@ -211,8 +211,7 @@ def _requests(lines: _Lines, connection: duckdb.DuckDBPyConnection) -> Iterator[
         "arrival": pa.array(lines.arrivals, pa.int64()),
     }
     connection.register("lines", pa.table(columns))
-    read = connection.sql(_RECORDS, params={"structure": _RECORD_STRUCTURE})
-    table = read.to_arrow_table().combine_chunks()
+    table = parse_json(connection, _RECORDS, "line", _RECORD_STRUCTURE)
     connection.unregister("lines")
     bodies, reasons, details = _decode(
         table.column("body").combine_chunks(), table.column("readable").combine_chunks()

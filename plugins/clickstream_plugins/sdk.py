@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from clickstream_dagster.processing.events import EVENT, conform
 from clickstream_dagster.processing.key_values import KeyValues, value_fields
 from clickstream_dagster.processing.limits import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
-from clickstream_dagster.processing.native import connect
+from clickstream_dagster.processing.native import connect, parse_json
 from clickstream_dagster.processing.plugins import ArrowPlugin, PluginContext
 from clickstream_dagster.processing.requests import BadReason, envelope
 
@@ -98,6 +98,8 @@ select
     case
         when not json_valid(body) then '{BadReason.NOT_JSON}'
         when json_type(body) <> 'ARRAY' then '{BadReason.NOT_AN_ARRAY}'
+        -- Whatever else was not read must not vanish.
+        when json_array_length(body) > 0 then '{BadReason.NOT_JSON}'
     end as reason
 from silent
 """
@@ -113,13 +115,15 @@ where
         > users
 """
 
+_BLANK = "' ' || chr(9) || chr(10) || chr(13)"
 _EVENTS = f"""
 with parsed as (
     select
         * exclude (bad_reason, bad_detail),
-        case when json_valid(body) then from_json(body, $structure) end as events
+        {{parse}} as events
     from requests
-    where bad_reason is null
+    -- A cut array shows at its end, without being read.
+    where bad_reason is null and ends_with(rtrim(body, {_BLANK}), ']')
 ),
 event as (
     select
@@ -281,14 +285,13 @@ def _transform(
 def _parse(requests: pa.Table, connection: duckdb.DuckDBPyConnection) -> pa.Table:
     """Give the events of the requests, each with the `place` of its request."""
     connection.register("requests", requests.drop_columns(["record"]))
-    query = connection.sql(_EVENTS, params={"structure": _EVENT_STRUCTURE})
-    events = query.to_arrow_table().combine_chunks()
+    events = parse_json(connection, _EVENTS, "body", _EVENT_STRUCTURE)
     fixed = _with_repeated_keys(requests, events, connection)
     if fixed is not None:
         connection.register("requests", fixed.drop_columns(["record"]))
-        query = connection.sql(_EVENTS, params={"structure": _EVENT_STRUCTURE})
+        again = parse_json(connection, _EVENTS, "body", _EVENT_STRUCTURE)
         others = pc.invert(pc.is_in(events.column("place"), fixed.column("place")))
-        events = pa.concat_tables([events.filter(others), query.to_arrow_table()])
+        events = pa.concat_tables([events.filter(others), again])
     connection.unregister("requests")
     return events.combine_chunks()
 
