@@ -132,7 +132,7 @@ def materialize(console: Console, instance: dg.DagsterInstance, windows: list[st
     }
     with (
         _terminal_to(Path(os.environ["DAGSTER_HOME"]) / "logs" / "demo.log"),
-        _progress(console, instance, token),
+        _progress(console, instance, token, len(windows)),
         dg.execute_job(
             dg.reconstructable(demo_job),
             instance=instance,
@@ -197,11 +197,11 @@ COUNTERS = {
 BOLD = {"requests", "events", "written"}
 
 TABLES = {
-    "Daily active users, sessions and engagement": """
-        select session_date::date as day, count(distinct user_pseudo_id) as users, count(*) as sessions,
-            round(100.0 * avg(engaged_session), 1) as "engaged %",
-            round(avg(session_views), 1) as "views a session",
-            round(avg(session_engagement_time) / 1000, 1) as "engaged seconds a session"
+    "Daily active users and engagement; views and engaged seconds of a session": """
+        select session_date::date as day, count(distinct user_pseudo_id) as users,
+            count(*) as sessions, round(100.0 * avg(engaged_session), 1) as "engaged %",
+            round(avg(session_views), 1) as views,
+            round(avg(session_engagement_time) / 1000, 1) as seconds
         from demo.clickstream_session_view
         where session_date >= date '{start}' and session_date < date '{end}'
         group by all order by 1""",
@@ -277,7 +277,9 @@ def _counters(instance: dg.DagsterInstance) -> dict[str, int]:
 
 
 @contextmanager
-def _progress(console: Console, instance: dg.DagsterInstance, token: str) -> Iterator[None]:
+def _progress(
+    console: Console, instance: dg.DagsterInstance, token: str, windows: int
+) -> Iterator[None]:
     """Show the run's progress while it goes on in this thread; its event log is the source."""
     bars = Progress(
         SpinnerColumn(),
@@ -289,7 +291,8 @@ def _progress(console: Console, instance: dg.DagsterInstance, token: str) -> Ite
         console=console,
     )
     tasks = {
-        step: bars.add_task(name, total=None, start=False, last="") for step, name in STEPS.items()
+        step: bars.add_task(name, total=windows, start=False, last="")
+        for step, name in STEPS.items()
     }
     ended = threading.Event()
 
