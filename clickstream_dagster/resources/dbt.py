@@ -58,7 +58,6 @@ def dbt_project_dir() -> Path:
 
 def build_models(warehouse: Warehouse, *, full_refresh: bool = False) -> None:
     """Build and test the models. Raises ModelError when a model or a test fails."""
-    warehouse.file.absolute().parent.mkdir(parents=True, exist_ok=True)
     run_dbt(["build", *(["--full-refresh"] if full_refresh else [])], warehouse)
 
 
@@ -84,6 +83,7 @@ def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
             f"the lake {warehouse.sink.absolute()} does not exist: --sink names the directory that"
             " `clickstream process --sink` has written to"
         )
+    warehouse.file.absolute().parent.mkdir(parents=True, exist_ok=True)
     try:
         with _environment(warehouse.environment()):
             result = dbtRunner().invoke([*arguments, "--target", "duckdb"])

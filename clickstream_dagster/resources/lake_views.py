@@ -94,11 +94,12 @@ def show_lake(conn: duckdb.DuckDBPyConnection, sink: str, project: str) -> None:
 
 def _events(conn: duckdb.DuckDBPyConnection, lake: Lake, files: list[str]) -> str:
     if not files:
-        empty = conn.from_arrow(ODS_EVENT.empty_table())
+        conn.register("no_events", ODS_EVENT.empty_table())
         columns = ", ".join(
             f"cast(null as {type_}) as {_identifier(name)}"
-            for name, type_ in zip(empty.columns, empty.types, strict=True)
+            for name, type_, *_ in conn.execute("describe no_events").fetchall()
         )
+        conn.unregister("no_events")
         return f"select {columns}, cast(null as varchar) as {FILE_COLUMN} where false"
     # Files that were written before a column was added lack it; as long as the table has had one
     # schema only, DuckDB need not open each of them to find out.

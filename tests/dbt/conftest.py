@@ -23,26 +23,43 @@ VIEWS = (
     "clickstream_device_view",
 )
 
+QUICK = ("--quiet", "--log-level-file", "none", "--no-write-json")
+
 
 class Models:
-    """The models of one lake: run them, read them."""
+    """The models of one lake: run them, read them.
 
-    def __init__(self, root: Path, *, warehouse: str = "warehouse.duckdb") -> None:
+    dbt parses the project anew when the path of the warehouse is another one, so the file of each
+    lake is moved to one place, `slot`, for the length of a run.
+    """
+
+    def __init__(self, root: Path, slot: Path) -> None:
         self.sink = root / "lake"
         self.sink.mkdir(parents=True, exist_ok=True)
-        self.warehouse = Warehouse(self.sink, PROJECT, root / warehouse)
+        self.file = root / slot.name
+        self.slot = slot
 
     def run(self, *arguments: str) -> None:
         """`dbt run`: the models without their tests."""
-        run_dbt(["run", *arguments, "--quiet"], self.warehouse)
+        self.dbt("run", *arguments)
 
-    def build(self) -> None:
-        """`dbt build`: the models and their tests."""
-        run_dbt(["build", "--quiet"], self.warehouse)
+    def follow(self, *models: str) -> None:
+        """`dbt run` of base models, all of them if none is named: views need be made but once."""
+        self.dbt("run", "--select", *(models or ["tag:base"]))
+
+    def dbt(self, *arguments: str) -> None:
+        """Run any command of dbt."""
+        if self.file.exists():
+            self.file.rename(self.slot)
+        try:
+            run_dbt([*arguments, *QUICK], Warehouse(self.sink, PROJECT, self.slot))
+        finally:
+            if self.slot.exists():
+                self.slot.rename(self.file)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query; tables are found in the project's schema."""
-        with duckdb.connect(str(self.warehouse.file)) as connection:
+        with duckdb.connect(str(self.file)) as connection:
             connection.execute(f"set schema = '{PROJECT}'")
             return connection.execute(sql).fetchall()
 
@@ -56,9 +73,15 @@ class Models:
 
 
 @pytest.fixture(scope="session")
-def new_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Models]:
+def slot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where dbt finds the warehouse, and keeps what it has parsed, for the whole session."""
+    return tmp_path_factory.mktemp("slot") / "warehouse.duckdb"
+
+
+@pytest.fixture(scope="session")
+def new_models(tmp_path_factory: pytest.TempPathFactory, slot: Path) -> Callable[[], Models]:
     """Make an empty lake with a warehouse that is not built yet."""
-    return lambda: Models(tmp_path_factory.mktemp("models"))
+    return lambda: Models(tmp_path_factory.mktemp("models"), slot)
 
 
 @pytest.fixture(scope="session")

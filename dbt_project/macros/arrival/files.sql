@@ -4,13 +4,15 @@
 #}
 
 {#
-  What this run of the event base has to do, as a dict: `all` (start over), `new` and `gone` (lists
+  What this run of the event base has to do, as a dict: `all` (start over: on the first run, on a
+  full refresh, and when the ledger does not know the model), `new` and `gone` (lists
   of file paths), `gone_loads` (the loads that had brought the gone files), `load_id` (the number
   of this load).
 #}
 {% macro file_changes() %}
     {%- set files = source("lake", "ods_event_file") -%}
-    {%- if starts_over() -%}
+    {%- set last_load = last_loads().get(this.identifier) if builds() else none -%}
+    {%- if last_load is none or not is_incremental() -%}
         {%- do return({"all": true, "new": [], "gone": [], "gone_loads": [], "load_id": 1}) -%}
     {%- endif -%}
     {%- set rows = run_query(
@@ -22,7 +24,7 @@
     {%- set new = rows | map(attribute=0) | select | list -%}
     {%- set gone = rows | map(attribute=1) | select | list -%}
     {%- set gone_loads = rows | map(attribute=2) | select | unique | list -%}
-    {%- set load_id = last_load(this.identifier) + (1 if rows else 0) -%}
+    {%- set load_id = last_load + (1 if rows else 0) -%}
     {%- do return({
         "all": false, "new": new, "gone": gone, "gone_loads": gone_loads, "load_id": load_id
     }) -%}
@@ -48,7 +50,7 @@
 #}
 {% macro remove_gone_files() %}
     {%- set changes = file_changes() -%}
-    {%- if changes.all and flags.WHICH in ["run", "build"] -%}
+    {%- if changes.all and builds() -%}
         delete from {{ ledger("file") }};
         delete from {{ ledger("state") }};
         delete from {{ ledger("removal") }};
@@ -71,7 +73,7 @@
 {# post-hook of the event base, in its transaction: notes which files it holds now. #}
 {% macro remember_files() %}
     {%- set changes = file_changes() -%}
-    {%- if flags.WHICH in ["run", "build"] and (changes.all or changes.new or changes.gone) -%}
+    {%- if builds() and (changes.all or changes.new or changes.gone) -%}
         {%- if changes.gone %}
         delete from {{ ledger("file") }} where lake_file in ({{ string_list(changes.gone) }});
         {%- endif %}

@@ -3,7 +3,8 @@
   parent's rows that came with loads it has not taken in, and the keys of rows that those loads
   took out. So late, repeated and corrected events end in the same table as a full refresh.
 
-  A model says in its config what the macros need, and adds `{{ this_load() }} as load_id`:
+  A model says in its config what the macros need, sets `loads = loads_to_take_in()`, reads its
+  parent with `reopened(loads, ...)`, and adds `cast({{ loads.upto }} as bigint) as load_id`:
 
     meta.follows   name of the parent model
     meta.reopens   columns of the key; the parent and the removals have them under the same names
@@ -14,28 +15,22 @@
     post_hook      "{{ remember_reopened() }}"
 #}
 
-{# What this run has to do, as a dict: `all` (start over), or the loads after `after` up to `upto`. #}
+{#
+  What this run has to do, as a dict: `all` (start over: on the first run, on a full refresh, and
+  when the ledger does not know the model), else the loads after `after` up to `upto`.
+#}
 {% macro loads_to_take_in() %}
-    {%- if not execute or flags.WHICH not in ["run", "build"] -%}
-        {%- do return({"all": true, "after": 0, "upto": 0}) -%}
-    {%- endif -%}
-    {%- set upto = last_load(config.meta_get("follows")) or 0 -%}
-    {%- if starts_over() -%}
-        {%- do return({"all": true, "after": 0, "upto": upto}) -%}
-    {%- endif -%}
-    {%- do return({"all": false, "after": last_load(this.identifier), "upto": upto}) -%}
-{% endmacro %}
-
-
-{# The number of the load that this run brings the model up to. #}
-{% macro this_load() %}
-    {{- "cast(%s as bigint)" % loads_to_take_in().upto -}}
+    {%- set last = last_loads() if builds() else {} -%}
+    {%- set upto = last.get(config.meta_get("follows"), 0) -%}
+    {%- set after = last.get(this.identifier) -%}
+    {%- do return({
+        "all": after is none or not is_incremental(), "after": after or 0, "upto": upto
+    }) -%}
 {% endmacro %}
 
 
 {# The clauses behind `from parent as e` that keep the rows of the keys to rebuild. #}
-{% macro reopened(alias, dated=true) %}
-    {%- set loads = loads_to_take_in() -%}
+{% macro reopened(loads, alias, dated=true) %}
     {%- if not loads.all -%}
         {%- if loads.after >= loads.upto -%}
             where false
@@ -51,7 +46,7 @@
 {% macro remove_reopened() %}
     {%- set loads = loads_to_take_in() -%}
     {%- if loads.all -%}
-        {%- if is_incremental() and flags.WHICH in ["run", "build"] -%}
+        {%- if is_incremental() and builds() -%}
             delete from {{ this }}
         {%- endif -%}
     {%- elif loads.after < loads.upto -%}
@@ -68,7 +63,7 @@
 {# post-hook, in the model's transaction: notes in the ledger what the model has taken in. #}
 {% macro remember_reopened() %}
     {%- set loads = loads_to_take_in() -%}
-    {%- if flags.WHICH in ["run", "build"] and (loads.all or loads.after < loads.upto) -%}
+    {%- if builds() and (loads.all or loads.after < loads.upto) -%}
         {{ remember_load(loads.upto) }}
     {%- endif -%}
 {% endmacro %}

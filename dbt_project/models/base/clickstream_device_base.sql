@@ -8,6 +8,8 @@
     post_hook="{{ remember_reopened() }}",
 ) }}
 
+{%- set loads = loads_to_take_in() %}
+
 with events as (
     select
         e.app_id,
@@ -35,7 +37,7 @@ with events as (
         e.user_id,
         e.event_id
     from {{ ref("clickstream_event_base") }} as e
-    {{ reopened("e") }}
+    {{ reopened(loads, "e") }}
 )
 
 select
@@ -63,7 +65,7 @@ select
     user_pseudo_id,
     user_id,
     count(event_id) as usage_num,
-    {{ this_load() }} as load_id
+    cast({{ loads.upto }} as bigint) as load_id
 from events
 group by
     app_id,

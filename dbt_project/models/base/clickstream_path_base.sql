@@ -8,11 +8,13 @@
     post_hook="{{ remember_reopened() }}",
 ) }}
 
+{%- set loads = loads_to_take_in() %}
+
 -- The sessions tell which events to read again: depends_on {{ ref("clickstream_session_base") }}
 with events as (
     select e.*
     from {{ ref("clickstream_event_base") }} as e
-    {{ reopened("e") }}
+    {{ reopened(loads, "e") }}
 )
 
 select
@@ -31,7 +33,7 @@ select
     lead(event_name) over in_session as next_event,
     lag(view_name) over in_session as previous_screen,
     lead(view_name) over in_session as next_screen,
-    {{ this_load() }} as load_id
+    cast({{ loads.upto }} as bigint) as load_id
 from events
 window in_session as (
     partition by app_id, user_pseudo_id, session_id

@@ -8,12 +8,14 @@
     post_hook="{{ remember_reopened() }}",
 ) }}
 
+{%- set loads = loads_to_take_in() %}
+
 with events as (
     select
         e.*,
         case when e.event_name in ('_screen_view', '_page_view') then 1 else 0 end as is_view
     from {{ ref("clickstream_event_base") }} as e
-    {{ reopened("e") }}
+    {{ reopened(loads, "e") }}
 ),
 
 numbered as (
@@ -47,6 +49,6 @@ select
     count(*) as event_count,
     min(event_date) as first_event_date,
     max(event_date) as last_event_date,
-    {{ this_load() }} as load_id
+    cast({{ loads.upto }} as bigint) as load_id
 from numbered
 group by app_id, session_key, user_pseudo_id, platform

@@ -7,10 +7,12 @@
     post_hook="{{ remember_reopened() }}",
 ) }}
 
+{%- set loads = loads_to_take_in() %}
+
 with days as (
     select d.*
     from {{ ref("clickstream_user_attr_day_base") }} as d
-    {{ reopened("d", dated=false) }}
+    {{ reopened(loads, "d", dated=false) }}
 ),
 
 numbered as (
@@ -28,6 +30,6 @@ select
     user_pseudo_id,
     attr_key,
     attr_value,
-    {{ this_load() }} as load_id
+    cast({{ loads.upto }} as bigint) as load_id
 from numbered
 where nth_from_last = 1

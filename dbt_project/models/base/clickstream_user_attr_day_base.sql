@@ -8,10 +8,12 @@
     post_hook="{{ remember_reopened() }}",
 ) }}
 
+{%- set loads = loads_to_take_in() %}
+
 with events as (
     select e.*
     from {{ ref("clickstream_event_base") }} as e
-    {{ reopened("e") }}
+    {{ reopened(loads, "e") }}
 ),
 
 attributes as (
@@ -52,6 +54,6 @@ select
     set_timestamp_micros,
     event_timestamp,
     event_id,
-    {{ this_load() }} as load_id
+    cast({{ loads.upto }} as bigint) as load_id
 from numbered
 where nth_from_last = 1

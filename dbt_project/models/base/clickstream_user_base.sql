@@ -7,10 +7,12 @@
     post_hook="{{ remember_reopened() }}",
 ) }}
 
+{%- set loads = loads_to_take_in() %}
+
 with days as (
     select d.*
     from {{ ref("clickstream_user_day_base") }} as d
-    {{ reopened("d", dated=false) }}
+    {{ reopened(loads, "d", dated=false) }}
 ),
 
 numbered as (
@@ -46,6 +48,6 @@ select
     max(case when nth_touch = 1 then touch_traffic_source_name end) as first_traffic_source_name,
     max(is_registered) as is_registered,
     max(case when nth_login_from_last = 1 then last_user_id end) as last_user_id,
-    {{ this_load() }} as load_id
+    cast({{ loads.upto }} as bigint) as load_id
 from numbered
 group by app_id, user_pseudo_id

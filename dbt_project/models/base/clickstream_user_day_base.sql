@@ -8,6 +8,8 @@
     post_hook="{{ remember_reopened() }}",
 ) }}
 
+{%- set loads = loads_to_take_in() %}
+
 with events as (
     select
         e.*,
@@ -15,7 +17,7 @@ with events as (
         case when e.event_name in ('_first_open', '_first_visit') then 1 else 0 end
             as is_first_touch
     from {{ ref("clickstream_event_base") }} as e
-    {{ reopened("e") }}
+    {{ reopened(loads, "e") }}
 ),
 
 numbered as (
@@ -58,6 +60,6 @@ select
     max(case when nth_touch = 1 then traffic_source_medium end) as touch_traffic_source_medium,
     max(case when nth_touch = 1 then traffic_source_name end) as touch_traffic_source_name,
     max(case when nth_login_from_last = 1 then known_user_id end) as last_user_id,
-    {{ this_load() }} as load_id
+    cast({{ loads.upto }} as bigint) as load_id
 from numbered
 group by app_id, user_pseudo_id, event_date
