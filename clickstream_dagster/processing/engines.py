@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -51,11 +52,15 @@ def spark_session(engine: str) -> "Iterator[SparkSession]":
         return
     if engine == "spark":
         _require_java()
+        # Workers must have this environment's packages.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         session = (
             SparkSession.builder.master(f"local[{parallelism()}]")
             .appName("clickstream")
             .config("spark.ui.enabled", "false")
             .config("spark.sql.session.timeZone", "UTC")
+            .config("spark.driver.host", "127.0.0.1")
+            .config("spark.driver.bindAddress", "127.0.0.1")
             .getOrCreate()
         )
     elif engine.startswith("sc://"):

@@ -287,14 +287,14 @@ def _merge_and_commit(
     bad_paths: Sequence[str],
     tell: Progress,
 ) -> BatchCounters:
-    from pyiceberg.exceptions import CommitFailedException
+    from pyiceberg.exceptions import CommitFailedException, ValidationException
 
     for _ in range(_COMMIT_TRIES):
         counters = BatchCounters(**staged.as_dict())
         written: list[str] = []
         try:
             _merge(spark, settings, lake, staging, counters, pieces, bad_paths, written, tell)
-        except CommitFailedException:
+        except (CommitFailedException, ValidationException):
             # Another batch has committed since the lake was read: merge against its rows, too.
             _remove_files(written)
             tell("another batch has changed the lake meanwhile: merging again")

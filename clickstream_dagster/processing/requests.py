@@ -95,7 +95,11 @@ select
     r.data as body,
     source_object,
     source_line,
-    r is not null as readable
+    case
+        when r.data is not null then true
+        when not json_valid(line) then false
+        else json_type(line) = 'OBJECT'
+    end as readable
 from record
 """
 

@@ -1,0 +1,110 @@
+"""User agents and addresses become columns, once per distinct value."""
+
+import logging
+
+import pyarrow as pa
+import pytest
+from clickstream_plugins.ip import IpEnrichment, first_public_address
+from clickstream_plugins.ua import UaEnrichment, parse_user_agent
+
+from clickstream_dagster.processing.errors import SettingError
+from clickstream_dagster.processing.events import EVENT, conform
+from clickstream_dagster.processing.plugins import PluginContext
+
+CHROME = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
+    " Chrome/120.0.6099.71 Safari/537.36"
+)
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 16_4 like Mac OS X) AppleWebKit/605.1.15"
+    " (KHTML, like Gecko) Version/16.4 Mobile/15E148 Safari/604.1"
+)
+IPAD = IPHONE.replace("iPhone; CPU iPhone OS", "iPad; CPU OS")
+PIXEL = (
+    "Mozilla/5.0 (Linux; Android 13; Pixel 7) AppleWebKit/537.36 (KHTML, like Gecko)"
+    " Chrome/114.0.0.0 Mobile Safari/537.36"
+)
+GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+
+
+def enrich(plugin: type, column: str, given: list[str | None], database: str | None = None) -> list:
+    context = PluginContext("demo", ("shop",), database)
+    table = conform(pa.table({column: pa.array(given, pa.string())}), EVENT)
+    batches = plugin(context).apply(iter(table.to_batches()))
+    return [row for batch in batches for row in batch.to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("text", "browser", "version", "os", "category", "is_bot"),
+    [
+        (CHROME, "Chrome", "120.0.6099", "Windows", "PC", False),
+        (IPHONE, "Mobile Safari", "16.4", "iOS", "Mobile", False),
+        (IPAD, "Mobile Safari", "16.4", "iOS", "Tablet", False),
+        (PIXEL, "Chrome Mobile", "114.0.0", "Android", "Mobile", False),
+        (GOOGLEBOT, "Googlebot", "2.1", "Other", "Bot", True),
+        ("curl/8.4.0", "curl", "8.4.0", None, "Bot", True),
+        ("something else", None, None, None, "Other", False),
+    ],
+)
+def test_a_user_agent_is_read(
+    text: str, browser: str, version: str, os: str, category: str, is_bot: bool
+) -> None:
+    found = parse_user_agent(text)
+    assert (found.ua_browser, found.ua_browser_version) == (browser, version)
+    assert found.ua_os in (os, None)
+    assert (found.ua_device_category, found.is_bot) == (category, is_bot)
+
+
+def test_user_agents_fill_the_device_and_leave_the_rest() -> None:
+    rows = enrich(UaEnrichment, "user_agent", [CHROME, None, GOOGLEBOT, CHROME])
+    assert [row["device"]["ua_browser"] for row in rows] == ["Chrome", None, "Googlebot", "Chrome"]
+    assert [row["is_bot"] for row in rows] == [False, False, True, False]
+    assert rows[0]["device"]["vendor_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("81.2.69.142", "81.2.69.142"),
+        ("10.0.0.1, 192.168.1.1, 81.2.69.142, 8.8.8.8", "81.2.69.142"),
+        ("unknown, 81.2.69.142:443", "81.2.69.142"),
+        ("[2001:218::1]:8080", "2001:218::1"),
+        ("::ffff:81.2.69.142", "81.2.69.142"),
+        ("127.0.0.1", None),
+        ("shop.example", None),
+        ("", None),
+    ],
+)
+def test_the_first_public_address_counts(text: str, address: str | None) -> None:
+    assert first_public_address(text) == address
+
+
+def test_addresses_fill_the_place(city_database: str) -> None:
+    given = ["10.0.0.1, 81.2.69.142", "2001:218::5", "9.9.9.9", "127.0.0.1", None]
+    rows = enrich(IpEnrichment, "ip", given, city_database)
+    assert {key: value for key, value in rows[0]["geo"].items() if value} == {
+        "city": "London",
+        "continent": "Europe",
+        "country": "United Kingdom",
+        "metro": "501",
+        "region": "England",
+    }
+    assert [row["geo"]["country"] for row in rows[1:]] == ["Japan", None, None, None]
+
+
+def test_without_a_database_the_place_is_null_and_one_warning_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        IpEnrichment(PluginContext("demo", ("shop",))).check()
+    assert [record.message for record in caplog.records if "no address database" in record.message]
+    assert enrich(IpEnrichment, "ip", ["81.2.69.142"])[0]["geo"] is None
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a database" * 100])
+def test_an_unreadable_database_is_named(tmp_path: object, content: bytes | None) -> None:
+    path = tmp_path / "broken.mmdb"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingError, match=r"broken\.mmdb can't be read.*--geo-db"):
+        IpEnrichment(PluginContext("demo", ("shop",), str(path))).check()

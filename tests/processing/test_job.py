@@ -1,0 +1,374 @@
+"""A batch goes through Spark into the lake: counted, without duplicates, again and again."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from clickstream_dagster.processing import job as job_module
+from clickstream_dagster.processing.engines import spark_session
+from clickstream_dagster.processing.errors import EngineError, LakeError, PluginError, SettingError
+from clickstream_dagster.processing.job import BatchSettings
+from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.processing.schema import BAD_EVENT, ODS_EVENT
+from tests.processing.conftest import Pipeline
+from tests.processing.records_input import NOW_MS, event, packed, plain, record, write_object
+
+HOUR = 3_600_000
+OWN = {"ingest_batch"}
+
+
+def ids(pipeline: Pipeline) -> list[str]:
+    return [row["event_id"] for row in pipeline.rows("ods_event")]
+
+
+def content(pipeline: Pipeline) -> list[str]:
+    """Give the rows of ods_event without the batch that wrote them."""
+    rows = pipeline.rows("ods_event")
+    return sorted(
+        json.dumps({k: v for k, v in row.items() if k not in OWN}, default=str, sort_keys=True)
+        for row in rows
+    )
+
+
+def mixed_records() -> list[dict]:
+    """Give requests of all kinds: 9 requests, 12 events as they are counted."""
+    return [
+        record(plain(event("e1"), event("e2", timestamp=NOW_MS - 24 * HOUR)), rid="r1"),
+        record(packed(event("e3"), event("e4")), rid="r2"),
+        record(packed(event("e3")), rid="r3", ingest_time=NOW_MS + 5_000),
+        record(plain(event("foreign", app_id="other")), rid="r4"),
+        record(plain(event("old", timestamp=NOW_MS - 80 * HOUR)), rid="r5"),
+        record(
+            plain(event("first", event_type="_first_open", timestamp=NOW_MS - 80 * HOUR)),
+            rid="r6",
+        ),
+        record("no body at all", rid="r7"),
+        record(plain("text", event(None)), rid="r8"),
+        record(plain(event("bot")), rid="r9", ua="Googlebot/2.1"),
+    ]
+
+
+def test_every_record_is_accounted_for(pipeline: Pipeline) -> None:
+    counters = pipeline.process("b1", mixed_records()[:5], mixed_records()[5:])
+    assert counters.balanced
+    expected = {
+        "requests": 9,
+        "decoded": 8,
+        "bad_requests": 1,
+        "events": 12,
+        "written": 6,
+        "duplicate": 1,
+        "too_old": 1,
+        "foreign_app": 1,
+        "bad": 3,
+        "bot": 1,
+        "late": 2,
+        "objects": 2,
+    }
+    assert {name: getattr(counters, name) for name in expected} == expected
+    assert ids(pipeline) == ["first", "e2", "bot", "e1", "e3", "e4"]
+    reasons = Counter(row["reason"] for row in pipeline.rows("bad_event"))
+    assert reasons == {"undecodable_body": 1, "not_an_object": 1, "missing_event_id": 1}
+
+
+def test_tables_have_the_columns_of_the_schema_and_each_file_one_partition(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.process("b1", mixed_records())
+    for name, schema in (("ods_event", ODS_EVENT), ("bad_event", BAD_EVENT)):
+        table = pipeline.lake.table(name)
+        assert [field.name for field in table.schema().fields] == schema.names
+        assert table.scan().to_arrow().num_rows == len(pipeline.rows(name))
+    for path in pipeline.lake.data_files("ods_event"):
+        assert "/app_id=shop/event_date=2" in path
+
+
+def test_a_second_run_of_a_batch_leaves_the_same_table(pipeline: Pipeline) -> None:
+    pipeline.process("b0", [record(plain(event("other")), rid="r0")])
+    first = pipeline.process("b1", mixed_records())
+    before = content(pipeline), len(pipeline.rows("bad_event"))
+    second = pipeline.process("b1", mixed_records())
+    assert (content(pipeline), len(pipeline.rows("bad_event"))) == before
+    assert first == second
+
+
+def test_a_batch_that_lost_its_objects_takes_its_rows_back(pipeline: Pipeline) -> None:
+    pipeline.process("b0", [record(plain(event("other")), rid="r0")])
+    pipeline.process("b1", mixed_records())
+    shutil.rmtree(pipeline.directory / "raw" / "b1")
+    counters = pipeline.process("b1")
+    assert counters.as_dict() == dict.fromkeys(counters.as_dict(), 0)
+    assert ids(pipeline) == ["other"]
+    assert pipeline.rows("bad_event") == []
+
+
+def test_an_empty_source_is_an_empty_batch(pipeline: Pipeline) -> None:
+    assert pipeline.process("b1").requests == 0
+    assert pipeline.rows("ods_event") == []
+
+
+def test_the_copy_that_arrived_first_stays_whatever_the_order_of_batches(
+    pipeline: Pipeline, spark: object, tmp_path: Path
+) -> None:
+    early = [
+        record(plain(event("e1"), event("e2")), rid="r1", ingest_time=NOW_MS + 1),
+        record(plain(event("e3")), rid="r3", ingest_time=NOW_MS + 1),
+    ]
+    late = [
+        record(plain(event("e2"), event("e4")), rid="r2", ingest_time=NOW_MS + 900_000),
+        record(plain(event("e3")), rid="r4", ingest_time=NOW_MS + 1),
+    ]
+    assert pipeline.process("b1", early).duplicate == 0
+    assert pipeline.process("b2", late).duplicate == 2
+
+    other = Pipeline(spark, tmp_path / "other")
+    assert other.process("b2", late).duplicate == 0
+    counters = other.process("b1", early)
+    assert (counters.duplicate, counters.superseded) == (0, 2)
+    assert content(other) == content(pipeline)
+
+    together = Pipeline(spark, tmp_path / "together")
+    assert together.process("all", late, early).duplicate == 2
+    assert content(together) == content(pipeline)
+
+    # Running either again changes nothing.
+    other.process("b2", late)
+    other.process("b1", early)
+    assert content(other) == content(pipeline)
+
+
+def test_a_batch_sent_twice_under_another_name_writes_nothing(pipeline: Pipeline) -> None:
+    pipeline.process("b1", mixed_records())
+    before = content(pipeline)
+    counters = pipeline.process("b2", mixed_records())
+    assert (counters.written, counters.duplicate) == (0, 7)
+    assert content(pipeline) == before
+
+
+def test_equal_ids_on_different_days_or_apps_are_different_events(pipeline: Pipeline) -> None:
+    events = [
+        event("e1"),
+        event("e1", timestamp=NOW_MS - HOUR),
+        event("e1", app_id="shop2"),
+    ]
+    counters = pipeline.process("b1", [record(plain(*events))], app_ids=("shop", "shop2"))
+    assert (counters.written, counters.duplicate) == (3, 0)
+
+
+def test_many_days_and_buckets_come_out_whole(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_module, "_BUCKET_RAW_BYTES", 500)
+    monkeypatch.setattr(job_module, "_UNIT_ROWS", 50)
+    events = [
+        event(
+            f"e{n:04d}", timestamp=NOW_MS - n * 60_000, unique_id=f"u{n % 7}", attributes={"n": n}
+        )
+        for n in range(3_000)
+    ]
+    objects = [
+        [record(packed(*events[n : n + 50]), rid=f"r{n}")] for n in range(0, len(events), 50)
+    ]
+    counters = pipeline.process("b1", *objects, *objects[:10])
+    assert (counters.written, counters.duplicate) == (3_000, 500)
+    for row in pipeline.rows("ods_event"):
+        assert row["event_params"][0]["value"]["int_value"] == int(row["event_id"][1:])
+
+
+def test_places_and_user_agents_are_counted(pipeline: Pipeline, city_database: str) -> None:
+    counters = pipeline.process(
+        "b1",
+        [record(plain(event("a"), event("b")), ip="81.2.69.1"), record(plain(event("c")))],
+        geo_database=city_database,
+    )
+    assert (counters.geo_found, counters.ua_found) == (2, 3)
+    assert [row["geo"]["city"] for row in pipeline.rows("ods_event")] == ["London", "London", None]
+
+
+def test_what_a_killed_attempt_has_left_is_removed(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = mixed_records()
+    pipeline.process("b1", records)
+    before = content(pipeline)
+    with monkeypatch.context() as patch:
+        # A killed process neither commits nor cleans up.
+        def die(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(Lake, "commit", die)
+        patch.setattr(job_module._Staging, "remove", lambda self: None)
+        patch.setattr(job_module, "_remove_files", lambda paths: None)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.process("b1", records)
+    assert content(pipeline) == before
+    assert _files_on_disk(pipeline) > set(pipeline.lake.data_files("ods_event"))
+    pipeline.process("b1", records)
+    assert content(pipeline) == before
+    assert _unknown_files(pipeline) == _replaced_files(pipeline)
+    assert list((pipeline.sink / "_staging").rglob("*.good")) == []
+
+
+def _files_on_disk(pipeline: Pipeline) -> set[str]:
+    return {str(path) for path in (pipeline.sink / "demo" / "ods_event").rglob("*.parquet")}
+
+
+def _unknown_files(pipeline: Pipeline) -> set[str]:
+    return _files_on_disk(pipeline) - set(pipeline.lake.data_files("ods_event"))
+
+
+def _replaced_files(pipeline: Pipeline) -> set[str]:
+    """Give the files that older snapshots still need."""
+    table = pipeline.lake.table("ods_event")
+    files: set[str] = set()
+    for snapshot in table.metadata.snapshots:
+        tasks = table.scan(snapshot_id=snapshot.snapshot_id).plan_files()
+        files |= {task.file.file_path.removeprefix("file://") for task in tasks}
+    return files - set(pipeline.lake.data_files("ods_event"))
+
+
+def test_a_commit_of_another_batch_meanwhile_is_merged_with(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = Lake.commit
+    raced: list[str] = []
+
+    def racing(lake: Lake, table: object, **change: object) -> None:
+        if not raced and table.name()[-1] == "ods_event":
+            raced.append("b2")
+            pipeline.process("b2", [record(plain(event("e1"), event("own")), rid="r0")])
+        commit(lake, table, **change)
+
+    monkeypatch.setattr(Lake, "commit", racing)
+    counters = pipeline.process("b1", [record(plain(event("e1"), event("e2")), rid="r1")])
+    assert raced
+    assert ids(pipeline) == ["e1", "e2", "own"]
+    assert (counters.written, counters.duplicate) == (1, 1)
+    assert _unknown_files(pipeline) <= _replaced_files(pipeline)
+
+
+def test_a_full_disk_leaves_the_lake_as_it_was(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.process("b1", mixed_records())
+    before = content(pipeline)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "commit", full)
+        with pytest.raises(LakeError, match="No space left on device"):
+            pipeline.process("b2", [record(plain(event("new")))])
+    assert content(pipeline) == before
+    pipeline.process("b2", [record(plain(event("new")))])
+    assert len(content(pipeline)) == len(before) + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"project_id": "Demo"}, "project id 'Demo'"),
+        ({"app_ids": ()}, "no app id"),
+        ({"app_ids": ("1shop",)}, "app id '1shop'"),
+        ({"freshness_hours": 0}, "freshness is 0 hours"),
+        ({"batch": ""}, "no name"),
+        ({"sink": "gs://bucket/lake"}, "needs a local directory"),
+    ],
+)
+def test_a_wrong_setting_fails_before_anything_starts(change: dict, message: str) -> None:
+    given = {"project_id": "demo", "app_ids": ("shop",), "sink": "lake", "batch": "b", **change}
+    with pytest.raises(SettingError, match=message):
+        BatchSettings(**given)
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("nothing", r"no plug-in 'nothing'.*ip, ua"),
+        ("no.such.module:Plugin", "can't be loaded"),
+        ("json:JSONDecoder", "not a class derived from"),
+    ],
+)
+def test_a_plugin_that_is_not_there_is_named(
+    pipeline: Pipeline, reference: str, message: str
+) -> None:
+    with pytest.raises(PluginError, match=message):
+        pipeline.process("b1", mixed_records(), enrichments=(reference,))
+
+
+def test_a_plugin_on_data_frames_runs_between_arrow_ones(pipeline: Pipeline) -> None:
+    pipeline.process(
+        "b1",
+        [record(plain(event("e1"), event("e2")))],
+        enrichments=("ua", "tests.processing.own_plugin:UpperCasePlatform", "ip"),
+    )
+    rows = pipeline.rows("ods_event")
+    assert [row["platform"] for row in rows] == ["WEB", "WEB"]
+    assert {row["device"]["ua_browser"] for row in rows} == {"Chrome"}
+
+
+def test_an_engine_that_is_not_known_is_refused() -> None:
+    with pytest.raises(EngineError, match="'flink' is not known; write one of sail, spark"):
+        spark_session("flink").__enter__()
+
+
+def test_spark_without_java_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    with pytest.raises(EngineError, match="needs a Java runtime"):
+        spark_session("spark").__enter__()
+
+
+def run_command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [os.path.join(os.path.dirname(sys.executable), "clickstream"), "process", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        # This process has spoken with Sail, and pyspark notes that in the environment.
+        env={name: value for name, value in os.environ.items() if not name.startswith("SPARK_")},
+        check=False,
+    )
+
+
+def test_the_command_prints_its_counters_last(tmp_path: Path) -> None:
+    write_object(tmp_path / "raw" / "a.log.gz", mixed_records())
+    arguments = ("--source", "raw", "--sink", "lake", "--project-id", "demo", "--app-id", "shop")
+    done = run_command(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    counters = json.loads(done.stdout.splitlines()[-1])
+    assert (counters["written"], counters["bad"]) == (6, 3)
+    assert done.stderr.count("no address database") == 1
+    assert len(Lake(str(tmp_path / "lake"), "demo").data_files("ods_event")) == 3
+
+
+def test_the_command_names_a_missing_directory(tmp_path: Path) -> None:
+    arguments = ("--source", "nowhere", "--sink", "lake", "--project-id", "demo", "--app-id", "a")
+    done = run_command(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "lake").exists()
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(shutil.which("java") is None, reason="no Java runtime")
+def test_a_jvm_spark_gives_the_same_table(pipeline: Pipeline) -> None:
+    pipeline.process("b1", mixed_records())
+    # One process can speak with one kind of Spark only.
+    sink = pipeline.directory / "jvm"
+    arguments = ("--sink", str(sink), "--project-id", "demo", "--app-id", "shop")
+    source = str(pipeline.directory / "raw" / "b1")
+    done = run_command("--engine", "spark", "--source", source, *arguments, cwd=pipeline.directory)
+    assert done.returncode == 0, done.stderr
+    other = Pipeline(pipeline.spark, pipeline.directory)
+    other.lake = Lake(str(sink), "demo")
+    assert content(other) == content(pipeline)
+    assert len(other.rows("bad_event")) == len(pipeline.rows("bad_event"))

@@ -1,0 +1,166 @@
+"""Raw objects and sink records are read whole, bounded, and nothing of them vanishes."""
+
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clickstream_dagster.batches.objects import RawObject
+from clickstream_dagster.processing import records
+from clickstream_dagster.processing.errors import SourceError
+from clickstream_dagster.processing.records import BrokenObjectError, read_lines
+from clickstream_dagster.processing.requests import (
+    BadBodyError,
+    BadReason,
+    ReadTally,
+    decode_body,
+    envelope,
+    read_requests,
+)
+from tests.processing.records_input import NOW_MS, event, packed, plain, record, write_object
+
+
+def read(path: Path) -> list[dict]:
+    raw = RawObject(str(path), path.stat().st_size, NOW_MS, "")
+    return [row for batch in read_requests([raw], ReadTally()) for row in batch.to_pylist()]
+
+
+def collect(items: Iterator[bytes], into: list[bytes]) -> None:
+    for item in items:
+        into.append(item)
+
+
+def test_lines_of_several_gzip_members_and_of_plain_text_are_read() -> None:
+    text = b"one\n\n  two \nthree"
+    assert list(read_lines(io.BytesIO(text))) == [b"one", b"two", b"three"]
+    twice = gzip.compress(text + b"\n") + gzip.compress(text)
+    assert list(read_lines(io.BytesIO(twice))) == [b"one", b"two", b"three"] * 2
+
+
+@pytest.mark.parametrize("size", [1 << 20, 3 << 20, (3 << 20) + 1])
+def test_output_that_ends_at_the_border_of_a_chunk_is_whole(size: int) -> None:
+    text = b"a" * (size - 1) + b"\n"
+    assert list(read_lines(io.BytesIO(gzip.compress(text, 9)))) == [text.strip()]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.999])
+def test_a_cut_object_gives_its_whole_lines_and_then_says_so(share: float) -> None:
+    lines = [json.dumps({"n": n, "x": str(n * 7919)}).encode() for n in range(5_000)]
+    data = gzip.compress(b"\n".join(lines))
+    whole: list[bytes] = []
+    with pytest.raises(BrokenObjectError, match="ends in the middle"):
+        collect(read_lines(io.BytesIO(data[: int(len(data) * share)])), whole)
+    assert whole
+    assert whole == lines[: len(whole)]
+
+
+def test_a_line_without_end_is_refused_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MAX_RECORD_BYTES", 100_000)
+    bomb = gzip.compress(b"a" * 50_000_000)
+    with pytest.raises(BrokenObjectError, match="longer than 100000 bytes") as refused:
+        list(read_lines(io.BytesIO(bomb)))
+    assert len(refused.value.rest) <= 100_000
+
+
+def test_an_object_that_is_gone_is_named() -> None:
+    with pytest.raises(SourceError, match=r"/nowhere/x\.log\.gz can't be read"):
+        list(read_requests([RawObject("/nowhere/x.log.gz", 1, NOW_MS, "")], ReadTally()))
+
+
+@pytest.mark.parametrize("pack", [plain, packed])
+def test_a_body_is_decoded_by_looking_at_it(pack: object) -> None:
+    assert json.loads(decode_body(pack(event()))) == [event()]
+
+
+def test_a_single_object_and_a_byte_order_mark_are_taken() -> None:
+    assert decode_body('\ufeff {"a": 1}\n') == '[{"a": 1}]'
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (None, BadReason.MISSING_BODY),
+        ("  \n", BadReason.MISSING_BODY),
+        ("hello, world", BadReason.UNDECODABLE_BODY),
+        (packed(event())[:-20], BadReason.UNDECODABLE_BODY),
+    ],
+)
+def test_a_body_that_can_not_be_decoded_has_a_reason(body: str, reason: BadReason) -> None:
+    with pytest.raises(BadBodyError) as bad:
+        decode_body(body)
+    assert bad.value.reason == reason
+
+
+def test_a_decompression_bomb_is_refused() -> None:
+    import base64
+
+    bomb = base64.b64encode(gzip.compress(b"[" + b" " * (65 << 20) + b"]")).decode()
+    with pytest.raises(BadBodyError) as bad:
+        decode_body(bomb)
+    assert bad.value.reason == BadReason.BODY_TOO_LARGE
+
+
+def test_a_record_gives_its_envelope(tmp_path: Path) -> None:
+    path = write_object(
+        tmp_path / "a.gz",
+        [
+            record(
+                plain(event()),
+                uri="/collect?appId=shop&upload_timestamp=123&event_bundle_sequence_id=42&x=1",
+            )
+        ],
+    )
+    (row,) = read(path)
+    assert row["request_id"] == "request-1"
+    assert row["ingest_timestamp"] == NOW_MS + 1_000
+    assert row["event_bundle_sequence_id"] == 42
+    assert row["upload_timestamp"] == 123
+    assert row["request_app_id"] == "shop"
+    assert row["bad_reason"] is None
+    assert (row["source_object"], row["source_line"]) == (str(path), 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"ingest_time": None, "server_ingest_time": 5}, 5),
+        ({"ingest_time": "1700000000123"}, 1_700_000_000_123),
+        ({"ingest_time": None, "timestamp": "2023-04-24T06:51:49.403Z"}, 1_682_319_109_403),
+        ({"ingest_time": None, "date": "2023-04-24T06:51:49+00:00"}, 1_682_319_109_000),
+        ({"ingest_time": None}, NOW_MS),
+    ],
+)
+def test_the_time_of_arrival_is_found_where_the_record_has_it(
+    tmp_path: Path, fields: dict, expected: int
+) -> None:
+    (row,) = read(write_object(tmp_path / "a.gz", [record(plain(event()), **fields)]))
+    assert row["ingest_timestamp"] == expected
+
+
+def test_lines_that_are_no_records_are_bad_rows_with_their_bytes(tmp_path: Path) -> None:
+    lines = [b"not json", b'"text"', b"[1]", b"\xff\xfe", json.dumps(record(None)).encode()]
+    rows = read(write_object(tmp_path / "a.gz", lines))
+    assert [row["bad_reason"] for row in rows] == ["not_a_record"] * 4 + ["missing_body"]
+    assert [row["record"] for row in rows] == lines
+
+
+def test_a_foreign_file_and_a_cut_one_end_in_one_bad_row(tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.gz"
+    foreign.write_bytes(b"PK\x03\x04 a zip file")
+    assert [row["bad_reason"] for row in read(foreign)] == ["not_a_record"]
+    whole = write_object(tmp_path / "whole.gz", [record(plain(event()))] * 3)
+    cut = tmp_path / "cut.gz"
+    cut.write_bytes(whole.read_bytes()[:-9])
+    rows = sorted(read(cut), key=lambda row: row["source_line"])
+    assert [row["bad_reason"] for row in rows] == [None, None, None, "broken_object"]
+
+
+def test_an_envelope_is_the_record_without_its_body() -> None:
+    given = json.loads(envelope(json.dumps(record("x" * 100)).encode()))
+    assert "data" not in given
+    assert given["rid"] == "request-1"
+    assert envelope(b"no json") is None
+    assert envelope(b"[1]") is None

@@ -1,0 +1,240 @@
+"""Requests of the SDKs become events with the columns of seed 000, "Data schema"."""
+
+import json
+from datetime import date
+
+import pyarrow as pa
+import pytest
+from clickstream_plugins.sdk import SdkTransformer, array_elements
+
+from clickstream_dagster.processing.plugins import PluginContext
+from clickstream_dagster.processing.requests import REQUEST
+from tests.processing.records_input import NOW_MS, event, plain
+
+
+def transform(*bodies: str) -> list[dict]:
+    rows = [
+        {
+            "request_id": f"r{number}",
+            "ingest_timestamp": NOW_MS + 1_000,
+            "platform": "Web",
+            "event_bundle_sequence_id": 7,
+            "body": body,
+            "source_object": "object",
+            "source_line": number,
+            "record": json.dumps({"rid": f"r{number}", "data": body}).encode(),
+        }
+        for number, body in enumerate(bodies)
+    ]
+    batch = pa.RecordBatch.from_pylist(rows, schema=REQUEST)
+    plugin = SdkTransformer(PluginContext("demo", ("shop",)))
+    return [row for out in plugin.apply(iter([batch])) for row in out.to_pylist()]
+
+
+def values(pairs: list[dict]) -> dict[str, tuple[str, object]]:
+    """Give parameters as name -> (the one field that is set, its value)."""
+    found = {}
+    for pair in pairs:
+        given = [(name, value) for name, value in pair["value"].items() if value is not None]
+        found[pair["key"]] = given[0] if given else None
+    return found
+
+
+def test_a_web_event_fills_the_columns() -> None:
+    (row,) = transform(
+        plain(
+            event(
+                app_version="1.2",
+                app_package_name="com.shop",
+                viewport_width=800,
+                viewport_height=600,
+                attributes={"_channel": "store", "_traffic_source_source": "google"},
+            )
+        )
+    )
+    assert row["bad_reason"] is None
+    assert row["app_info"] == {
+        "app_id": "shop",
+        "id": "com.shop",
+        "install_source": "store",
+        "version": "1.2",
+    }
+    assert row["device"]["screen_width"] == 1920
+    assert row["device"]["time_zone_offset_seconds"] == 3_600
+    assert row["device"]["vendor_id"] == "device-1"
+    assert row["device"]["host_name"] == "shop.example"
+    assert row["device"]["operating_system"] is None
+    assert row["geo"]["locale"] == "en-US"
+    assert row["event_name"] == "_page_view"
+    assert row["event_date"] == date(2026, 1, 1)
+    assert row["event_timestamp"] == NOW_MS
+    assert row["event_server_timestamp_offset"] == 1_000
+    assert row["event_bundle_sequence_id"] == 7
+    assert row["event_previous_timestamp"] == 0
+    assert row["event_value_in_usd"] is None
+    assert row["project_id"] == "demo"
+    assert row["user_pseudo_id"] == "user-1"
+    assert row["traffic_source"] == {"medium": None, "name": None, "source": "google"}
+    assert row["event_params"] == []
+    assert (row["request_position"], row["viewport_width"], row["country_code"]) == (0, 800, "US")
+
+
+def test_parameters_are_typed_by_their_json_type() -> None:
+    body = """[{"event_id": "e", "event_type": "x", "app_id": "shop", "unique_id": "u",
+        "timestamp": 1767225600000, "user": {}, "attributes": {
+        "digits": "007", "version": "1.2.3", "whole": 42, "negative": -5, "zero": 0,
+        "price": 12.50, "exponent": 1e3, "longest": 9223372036854775807,
+        "beyond": 12345678901234567890, "infinite": 1e999, "yes": true, "nothing": null,
+        "list": [1, {"a": "b"}], "object": {"deep": {"deeper": 1}}, "empty": "",
+        "quoted": "say \\"hi\\" \\\\ \\u00e9\\n", "emoji": "\\ud83d\\ude00"}}]"""
+    (row,) = transform(body)
+    assert values(row["event_params"]) == {
+        "digits": ("string_value", "007"),
+        "version": ("string_value", "1.2.3"),
+        "whole": ("int_value", 42),
+        "negative": ("int_value", -5),
+        "zero": ("int_value", 0),
+        "price": ("double_value", 12.5),
+        "exponent": ("double_value", 1000.0),
+        "longest": ("int_value", 9223372036854775807),
+        "beyond": ("double_value", 12345678901234567890.0),
+        "infinite": ("string_value", "1e999"),
+        "yes": ("string_value", "true"),
+        "nothing": None,
+        "list": ("string_value", '[1,{"a":"b"}]'),
+        "object": ("string_value", '{"deep":{"deeper":1}}'),
+        "empty": ("string_value", ""),
+        "quoted": ("string_value", 'say "hi" \\ é\n'),
+        "emoji": ("string_value", "😀"),
+    }
+
+
+def test_parameters_stay_with_their_event() -> None:
+    rows = transform(
+        plain(event("a", attributes={"k": 1}), event("b", attributes={})),
+        plain(event("c", attributes={"k": "x", "m": 2.5}), event("d", attributes={"m": "y"})),
+    )
+    assert {row["event_id"]: values(row["event_params"]) for row in rows} == {
+        "a": {"k": ("int_value", 1)},
+        "b": {},
+        "c": {"k": ("string_value", "x"), "m": ("double_value", 2.5)},
+        "d": {"m": ("string_value", "y")},
+    }
+
+
+def test_user_attributes_become_properties_id_first_touch_and_lifetime_value() -> None:
+    (row,) = transform(
+        plain(
+            event(
+                user={
+                    "_user_id": {"value": 312121, "set_timestamp": 5},
+                    "_user_first_touch_timestamp": {"value": 1_600_000_000_000},
+                    "_user_ltv_revenue": {"value": 12, "set_timestamp": 5},
+                    "_user_ltv_currency": {"value": "EUR", "set_timestamp": 5},
+                    "age": {"value": 20.5, "set_timestamp": 1_667_877_566_697},
+                }
+            )
+        )
+    )
+    assert row["user_id"] == "312121"
+    assert row["user_first_touch_timestamp"] == 1_600_000_000_000
+    assert row["user_ltv"] == {"revenue": 12.0, "currency": "EUR"}
+    assert [pair["key"] for pair in row["user_properties"]] == [
+        "_user_id",
+        "_user_first_touch_timestamp",
+        "age",
+    ]
+    age = row["user_properties"][2]["value"]
+    assert (age["double_value"], age["set_timestamp_micros"]) == (20.5, 1_667_877_566_697_000)
+
+
+def test_a_user_without_revenue_has_no_lifetime_value() -> None:
+    (row,) = transform(plain(event(user={"_user_ltv_currency": {"value": "EUR"}})))
+    assert row["user_ltv"] is None
+    assert [pair["key"] for pair in row["user_properties"]] == ["_user_ltv_currency"]
+
+
+def test_consent_items_purchase_and_dimensions_have_their_columns() -> None:
+    (row,) = transform(
+        plain(
+            event(
+                attributes={"_privacy_info_ads_storage": "yes", "other": 1},
+                items=[{"id": "p1", "price": 9.5, "quantity": 2, "category5": "z", "own": 1}],
+                ecommerce={"purchase_revenue": 19, "transaction_id": "t1", "unique_items": 1},
+                event_dimensions={"theme": "dark"},
+            )
+        )
+    )
+    assert values(row["privacy_info"]) == {"ads_storage": ("string_value", "yes")}
+    assert values(row["event_params"]) == {"other": ("int_value", 1)}
+    (item,) = row["items"]
+    assert (item["id"], item["price"], item["quantity"], item["category5"]) == ("p1", 9.5, 2, "z")
+    assert row["ecommerce"]["purchase_revenue"] == 19.0
+    assert row["ecommerce"]["transaction_id"] == "t1"
+    assert values(row["event_dimensions"]) == {"theme": ("string_value", "dark")}
+
+
+def test_the_last_of_repeated_keys_applies_and_no_other_event_is_touched() -> None:
+    body = (
+        '[{"event_id":"a","event_type":"x","app_id":"shop","unique_id":"u","timestamp":'
+        f'{NOW_MS},"user":{{"n":{{"value":1}},"n":{{"value":2}}}},"attributes":{{"k":1,"k":2}}}}]'
+    )
+    rows = {row["event_id"]: row for row in transform(body, plain(event("b")))}
+    assert set(rows) == {"a", "b"}
+    assert values(rows["a"]["event_params"]) == {"k": ("int_value", 2)}
+    assert rows["a"]["user_properties"][0]["value"]["int_value"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"event_id": None}, "missing_event_id"),
+        ({"event_id": ""}, "missing_event_id"),
+        ({"event_type": None}, "missing_event_name"),
+        ({"app_id": None}, "missing_app_id"),
+        ({"unique_id": None}, "missing_user"),
+        ({"timestamp": None}, "missing_timestamp"),
+        ({"timestamp": "yesterday"}, "timestamp_out_of_range"),
+        ({"timestamp": -1}, "timestamp_out_of_range"),
+        ({"timestamp": 10**20}, "timestamp_out_of_range"),
+    ],
+)
+def test_an_event_without_what_it_needs_is_bad_and_costs_no_other(
+    change: dict, reason: str
+) -> None:
+    bad = {**event("bad"), **change}
+    rows = transform(plain(event("before"), bad, event("after")))
+    assert {row["event_id"] for row in rows if row["bad_reason"] is None} == {"before", "after"}
+    (row,) = [row for row in rows if row["bad_reason"] is not None]
+    assert row["bad_reason"] == reason
+    assert json.loads(row["payload"]) == bad
+    assert json.loads(row["envelope"]) == {"rid": "r0"}
+    assert row["request_position"] == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "reasons"),
+    [
+        ('["text", 5, null, [], {"a": 1}]', ["not_an_object"] * 4 + ["missing_event_id"]),
+        ('[{"event_id": ', ["not_json"]),
+        ('[{"a": "\\ud800"}]', ["not_json"]),
+        ("[1] and more", ["not_json"]),
+        ("[]", []),
+        (" [ ] \n", []),
+        ("[" * 3_000 + "]" * 3_000, ["not_an_object"]),
+    ],
+)
+def test_hostile_bodies_are_bad_rows(body: str, reasons: list[str]) -> None:
+    rows = transform(body, plain(event("good")))
+    assert sorted(row["bad_reason"] for row in rows if row["bad_reason"]) == sorted(reasons)
+    assert [row["event_id"] for row in rows if row["bad_reason"] is None] == ["good"]
+
+
+def test_blanks_around_a_body_cost_no_event() -> None:
+    assert [row["event_id"] for row in transform(plain(event()) + " \r\n\t")] == ["e1"]
+
+
+def test_elements_keep_their_very_bytes() -> None:
+    text = ' [ {"a": 1.50, "b": "\\u00e9"} ,\n[1, 2],"x" ]'
+    assert array_elements(text) == ['{"a": 1.50, "b": "\\u00e9"}', "[1, 2]", '"x"']
+    assert array_elements('[1, {"cut": ') == ["1"]
