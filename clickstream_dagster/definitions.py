@@ -1,10 +1,9 @@
 """The code location: every project below `defs/`, run in the process of the run."""
 
-from pathlib import Path
-
 import dagster as dg
 
 from clickstream_dagster import defs as projects
+from clickstream_dagster import deployment
 
 
 @dg.definitions
@@ -14,8 +13,7 @@ def defs() -> dg.Definitions:
 
 
 def _load() -> dg.Definitions:
-    package = Path(__file__).resolve().parent
-    if (package.parent / "pyproject.toml").is_file():
-        return dg.load_from_defs_folder(path_within_project=package)
-    # Installed: relative paths are taken from the directory that the process is started in.
-    return dg.ComponentTree.from_module(defs_module=projects, project_root=Path.cwd()).build_defs()
+    root = deployment.root()
+    if root == deployment.checkout():
+        return dg.load_from_defs_folder(path_within_project=root)
+    return dg.ComponentTree.from_module(defs_module=projects, project_root=root).build_defs()

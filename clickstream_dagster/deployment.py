@@ -7,13 +7,20 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 
 
+def checkout() -> Path | None:
+    """Give the repository that the package is used from, None when it is installed."""
+    folder = _PACKAGE.parent
+    return folder if (folder / "pyproject.toml").is_file() else None
+
+
 def root() -> Path:
     """Give the directory that relative paths of the projects are taken from.
 
-    The repository; when the package is installed, the directory that the process is started in.
+    CLICKSTREAM_ROOT if it is set, else the repository; when the package is installed, the
+    directory that the process is started in.
     """
-    checkout = _PACKAGE.parent
-    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+    chosen = os.environ.get("CLICKSTREAM_ROOT")
+    return Path(chosen).absolute() if chosen else checkout() or Path.cwd()
 
 
 def dagster_home() -> Path:

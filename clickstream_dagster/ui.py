@@ -10,9 +10,11 @@ from clickstream_dagster import deployment
 def ui_command(host: str, port: int) -> list[str]:
     """Give the command that starts UI, daemon and code location."""
     dagster = Path(sys.executable).with_name("dagster")
-    workspace = deployment.root() / "workspace.yaml"
+    folder = deployment.checkout()
     target = (
-        ["-w", str(workspace)] if workspace.is_file() else ["-m", "clickstream_dagster.definitions"]
+        ["-w", str(folder / "workspace.yaml")]
+        if folder
+        else ["-m", "clickstream_dagster.definitions"]
     )
     return [str(dagster), "dev", *target, "--host", host, "--port", str(port)]
 

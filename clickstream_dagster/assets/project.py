@@ -87,27 +87,36 @@ class Calendar:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._first_ms = project.partitions.start.timestamp() * 1000
+        end = project.partitions.end
+        self._end_ms = end.timestamp() * 1000 if end else None
         self._starts: list[int] = []
         self._windows: list[Window] = []
 
     def window_of(self, time_ms: int) -> Window | None:
-        """Give the window that holds a time, None for a time before the start date."""
+        """Give the window that holds a time, None outside the project's start and end."""
+        if time_ms < self._first_ms:
+            return None
+        window = self.interval_of(time_ms)
+        if window.start_ms < self._first_ms:  # the start date is not a border of windows
+            return None
+        if self._end_ms is not None and window.end_ms > self._end_ms:
+            return None
+        return window
+
+    def interval_of(self, time_ms: int) -> Window:
+        """Give the interval that holds a time, whether the project has that window or not."""
         place = bisect_right(self._starts, time_ms)
         if place and time_ms < self._windows[place - 1].end_ms:
             return self._windows[place - 1]
-        if time_ms < self._first_ms:
-            return None
         key = self._project.partitions.get_partition_key_for_timestamp(time_ms / 1000)
         window = self._project.window(key)
-        if window.start_ms < self._first_ms:  # the start date is not a border of windows
-            return None
         self._starts.insert(place, window.start_ms)
         self._windows.insert(place, window)
         return window
 
 
-def last_complete(project: Project, moment: datetime) -> Window | None:
-    """Give the last window that has ended at a moment, None before the first has."""
+def last_ended(project: Project, moment: datetime) -> Window | None:
+    """Give the interval that has ended last at a moment, None if the project has no such window."""
     calendar = Calendar(project)
-    running = calendar.window_of(round(moment.timestamp() * 1000))
-    return calendar.window_of(running.start_ms - 1) if running else None
+    running = calendar.interval_of(round(moment.timestamp() * 1000))
+    return calendar.window_of(running.start_ms - 1)

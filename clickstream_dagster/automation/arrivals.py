@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from clickstream_dagster.assets.project import Project, last_complete
+from clickstream_dagster.assets.project import Project, last_ended
 from clickstream_dagster.batches.ledger import LOOKBACK_MS
 from clickstream_dagster.batches.objects import RawObject, list_objects, relative_key
 from clickstream_dagster.batches.windows import Window, hour_folder
@@ -53,7 +53,7 @@ def windows_with_arrivals(
     came late for their window make the last window that has ended worth processing, if it has not
     been opened yet; else they wait for the next one.
     """
-    last = last_complete(project, now - timedelta(minutes=project.grace_minutes))
+    last = last_ended(project, now - timedelta(minutes=project.grace_minutes))
     if last is None:
         return [], cursor
     start = cursor.recent or hour_folder(last.start_ms - LOOKBACK_MS)

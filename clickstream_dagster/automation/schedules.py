@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from clickstream_dagster.assets.project import Project, last_complete
+from clickstream_dagster.assets.project import Project, last_ended
 from clickstream_dagster.processing.errors import SettingError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ def pipeline_job(project: Project) -> "UnresolvedAssetJobDefinition":
         selection=dg.AssetSelection.key_prefixes([project.project_id]),
         description="Raw files to views: opens windows, processes them, brings the models up to "
         "date.",
-        partitions_def=project.partitions,
         tags=project.tags,
     )
 
@@ -47,9 +46,9 @@ def interval_schedule(
         tags=project.tags,
     )
     def each_window(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        window = last_complete(project, context.scheduled_execution_time)
+        window = last_ended(project, context.scheduled_execution_time)
         if window is None:
-            return dg.SkipReason("the first window has not ended yet")
+            return dg.SkipReason("no window of the project has just ended")
         partition = project.partition_key(window)
         return dg.RunRequest(run_key=partition, partition_key=partition)
 

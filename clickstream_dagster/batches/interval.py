@@ -68,8 +68,7 @@ def _cron_of_rate(text: str, count: int, unit: str) -> str:
     if unit == "week" and count == 1:
         return "0 0 * * 1"
     raise SettingError(
-        f"interval {text!r} has no place in the calendar; write 1 day, 1 week, or a cron "
-        "expression"
+        f"interval {text!r} has no place in the calendar; write 1 day, 1 week, or a cron expression"
     )
 
 

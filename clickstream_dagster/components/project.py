@@ -19,16 +19,21 @@ APP_ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,126}")
 MOST_PARTITIONS = 100_000
 ENGINES = ("sail", "spark")
 
+# In a derived model, a description of a field with a default is kept only by its resolver.
+describe = dg.Resolver.default
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Warehouse(dg.Model, dg.Resolvable):
     """A warehouse that the models are built in."""
 
-    engine: Annotated[Literal["duckdb"], Field(description="Engine of the warehouse.")] = "duckdb"
+    engine: Annotated[Literal["duckdb"], describe(description="Engine of the warehouse.")] = (
+        "duckdb"
+    )
     path: Annotated[
         str | None,
-        Field(
+        describe(
             description="DuckDB file; relative to the Dagster project. "
             "Default: data/<project_id>/warehouse.duckdb.",
             examples=["data/shop/warehouse.duckdb"],
@@ -40,18 +45,20 @@ class Quality(dg.Model, dg.Resolvable):
     """Bounds of the quality checks: shares from 0 to 1; a batch outside them gets a warning."""
 
     max_bad_ratio: Annotated[
-        Share, Field(description="Most events that may be unreadable, as a share of all.")
+        Share, describe(description="Most events that may be unreadable, as a share of all.")
     ] = 0.02
     max_late_ratio: Annotated[
         Share,
-        Field(description="Most events that may arrive more than an hour after their time."),
+        describe(description="Most events that may arrive more than an hour after their time."),
     ] = 0.1
     min_ua_coverage: Annotated[
-        Share, Field(description="Least events whose user agent must be recognised.")
+        Share, describe(description="Least events whose user agent must be recognised.")
     ] = 0.5
     min_geo_coverage: Annotated[
         Share,
-        Field(description="Least events whose address must have a place; with geo_database only."),
+        describe(
+            description="Least events whose address must have a place; with geo_database only."
+        ),
     ] = 0.5
 
 
@@ -66,7 +73,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
 
     project_id: Annotated[
         str,
-        Field(
+        describe(
             description="Id of the project: a lower-case letter, then up to 126 lower-case "
             "letters, digits or underscores.",
             examples=["shop"],
@@ -74,7 +81,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     ]
     app_ids: Annotated[
         list[str],
-        Field(
+        describe(
             description="Ids of the apps whose events are taken: each a letter, then up to 126 "
             "letters, digits or underscores. Events of other apps are counted and dropped.",
             examples=[["shop_web", "shop_android"]],
@@ -82,7 +89,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     ]
     raw: Annotated[
         str | None,
-        Field(
+        describe(
             description="Where the collector stores raw files: a directory, relative to the "
             "Dagster project, or s3://bucket/prefix. The year= folders lie directly in it. "
             "Default: data/<project_id>/raw.",
@@ -91,7 +98,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     ] = None
     lake: Annotated[
         str | None,
-        Field(
+        describe(
             description="Directory of the lake: Iceberg tables and the ledger. "
             "Default: data/<project_id>/lake.",
             examples=["data/shop/lake"],
@@ -99,28 +106,27 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     ] = None
     warehouses: Annotated[
         list[Warehouse],
-        Field(
-            default_factory=lambda: [Warehouse()],
+        describe(
             description="Warehouses that the models are built in; one of each engine.",
         ),
-    ]
+    ] = Field(default_factory=lambda: [Warehouse()])
     interval: Annotated[
         str,
-        Field(
+        describe(
             description="Processing interval, in UTC: a fixed rate or a cron expression.",
             examples=["1 hour", "12 hours", "1 day", "0 */6 * * *", "cron(0 0,12 * ? *)"],
         ),
     ] = "1 hour"
     start_date: Annotated[
         str,
-        Field(
+        describe(
             description="Begin of the first window, in UTC. Older raw files are left alone.",
             examples=["2026-11-01", "2026-11-01T06:00"],
         ),
     ]
     end_date: Annotated[
         str | None,
-        Field(
+        describe(
             description="End of the last window, in UTC, for a project that is over. "
             "Default: none.",
             examples=["2026-12-01"],
@@ -128,18 +134,16 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     ] = None
     grace_minutes: Annotated[
         int,
-        Field(
-            ge=0,
-            le=59,
+        Field(ge=0, le=59),
+        describe(
             description="Minutes between the end of a window and its processing, for files that "
             "the collector stores a little later.",
         ),
     ] = 10
     freshness_days: Annotated[
         int,
-        Field(
-            ge=1,
-            le=3650,
+        Field(ge=1, le=3650),
+        describe(
             description="Events that arrive more than this many days after they happened are "
             "counted and dropped.",
             examples=[3, 5, 30],
@@ -147,7 +151,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     ] = 3
     engine: Annotated[
         str,
-        Field(
+        describe(
             description="Spark engine: sail (in this process), spark (local, needs Java) or the "
             "address of a Spark Connect server, sc://host:port.",
             examples=["sail", "spark", "sc://spark.internal:15002"],
@@ -155,23 +159,22 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     ] = "sail"
     transformer: Annotated[
         str,
-        Field(
+        describe(
             description="Plug-in that reads the requests: a registered name, or module:Class.",
             examples=["sdk"],
         ),
     ] = "sdk"
     enrichments: Annotated[
         list[str],
-        Field(
+        describe(
             description="Plug-ins that add to the events, in this order: registered names, or "
             "module:Class.",
-            default_factory=lambda: ["ua", "ip"],
             examples=[["ua", "ip"]],
         ),
-    ]
+    ] = Field(default_factory=lambda: ["ua", "ip"])
     geo_database: Annotated[
         str | None,
-        Field(
+        describe(
             description="MMDB file of cities for the enrichment ip, relative to the Dagster "
             "project. Without it events have no place.",
             examples=["data/GeoLite2-City.mmdb"],
@@ -179,17 +182,16 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     ] = None
     owners: Annotated[
         list[str],
-        Field(
-            default_factory=list,
+        describe(
             description="Owners of the assets: e-mail addresses or team:name.",
         ),
-    ]
-    quality: Annotated[
-        Quality, Field(default_factory=Quality, description="Bounds of the quality checks.")
-    ]
+    ] = Field(default_factory=list)
+    quality: Annotated[Quality, describe(description="Bounds of the quality checks.")] = Field(
+        default_factory=Quality
+    )
     trigger: Annotated[
         Trigger | None,
-        Field(
+        describe(
             description="What starts by itself when the deployment starts: the interval schedule, "
             "the arrival sensor, or both. Default: none; start them in the UI.",
             examples=["schedule"],

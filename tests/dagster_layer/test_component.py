@@ -1,0 +1,123 @@
+"""A defs.yaml says what a project is; a mistake in it is told with its key and a remedy."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster.components.testing import create_defs_folder_sandbox
+
+from clickstream_dagster.components import ClickstreamProject
+
+
+def test_project_id_app_ids_and_start_date_are_enough(component):
+    project = component().project(Path("/srv/dagster"))
+    assert project.raw == "/srv/dagster/data/shop/raw"
+    assert project.lake == "/srv/dagster/data/shop/lake"
+    assert project.warehouse == "/srv/dagster/data/shop/warehouse.duckdb"
+    assert project.partitions.cron_schedule == "0 * * * *"
+    assert project.freshness_hours == 72
+    assert project.trigger is None
+
+
+def test_relative_paths_are_taken_from_the_root_and_others_are_kept(component):
+    project = component(
+        raw="s3://bucket/raw", lake="/mnt/lake", geo_database="data/city.mmdb"
+    ).project(Path("/srv/dagster"))
+    assert project.raw == "s3://bucket/raw"
+    assert project.lake == "/mnt/lake"
+    assert project.geo_database == "/srv/dagster/data/city.mmdb"
+
+
+@pytest.mark.parametrize(
+    ("interval", "first_windows"),
+    [
+        ("1 hour", ["2026-01-01-00:00", "2026-01-01-01:00"]),
+        ("12 hours", ["2026-01-01-00:00", "2026-01-01-12:00"]),
+        ("1 day", ["2026-01-01", "2026-01-02"]),
+        ("cron(0 0,12 * ? *)", ["2026-01-01-00:00", "2026-01-01-12:00"]),
+        ("15 3 * * *", ["2026-01-01-03:15", "2026-01-02-03:15"]),
+    ],
+)
+def test_the_interval_makes_the_partitions(component, interval, first_windows):
+    assert component(interval=interval).partitions().get_partition_keys()[:2] == first_windows
+
+
+def test_an_end_date_ends_the_windows(component):
+    partitions = component(interval="1 day", end_date="2026-01-03").partitions()
+    assert partitions.get_partition_keys() == ["2026-01-01", "2026-01-02"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"project_id": "Shop"}, "project_id 'Shop': write a lower-case letter"),
+        ({"project_id": "s" * 128}, "project_id"),
+        ({"app_ids": []}, "app_ids is empty: write at least one"),
+        ({"app_ids": ["1web"]}, "app_ids '1web': write a letter"),
+        ({"app_ids": ["web", "web"]}, "app_ids has 'web' twice"),
+        ({"interval": "7 hours"}, "write 1, 2, 3, 4, 6, 8, 12 or 24 hours"),
+        ({"interval": "61 * * * *"}, "interval '61 \\* \\* \\* \\*' is no cron expression"),
+        ({"interval": "10 minutes", "start_date": "2020-01-01"}, "write a longer interval"),
+        ({"start_date": "yesterday"}, "'yesterday' is no date: write 2026-11-01"),
+        ({"end_date": "2025-01-01"}, "end_date 2025-01-01 is not after start_date"),
+        ({"grace_minutes": 60}, "grace_minutes"),
+        ({"interval": "30 3,15 * * *", "grace_minutes": 40}, "write 29 or less"),
+        ({"freshness_days": 0}, "freshness_days"),
+        ({"engine": "flink"}, "engine 'flink': write sail, spark or sc://host:port"),
+        ({"lake": "s3://bucket/lake"}, "lake 's3://bucket/lake': write a local directory"),
+        ({"warehouses": [{"engine": "duckdb"}] * 2}, "warehouses has an engine twice"),
+        ({"quality": {"max_bad_ratio": 1.5}}, "max_bad_ratio"),
+        ({"trigger": "hourly"}, "trigger"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_key_and_a_remedy(component, attributes, message):
+    with pytest.raises(Exception, match=message):
+        component(**attributes)
+
+
+def test_a_wrong_key_is_told_by_name():
+    with pytest.raises(Exception, match="start_dat"):
+        ClickstreamProject.from_attributes_dict(
+            attributes={"project_id": "shop", "app_ids": ["web"], "start_dat": "2026-01-01"}
+        )
+
+
+def test_every_attribute_has_a_description():
+    schema = ClickstreamProject.get_model_cls().model_json_schema()
+    models = [schema, *schema.get("$defs", {}).values()]
+    fields = [(name, field) for model in models for name, field in model["properties"].items()]
+    assert len(fields) > 20
+    assert [name for name, field in fields if not field.get("description")] == []
+
+
+def test_the_scaffolded_file_loads_as_it_is():
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.scaffold_component(
+            component_cls=ClickstreamProject,
+            defs_path="my-shop",
+            scaffold_params={"app_id": "shop_web,shop_ios"},
+        )
+        text = (folder / "defs.yaml").read_text()
+        assert yaml.safe_load(text)["attributes"]["project_id"] == "my_shop"
+        # Without a warehouse nothing has to be parsed to look at the rest.
+        (folder / "defs.yaml").write_text(text + "  warehouses: []\n")
+        with sandbox.load_component_and_build_defs(defs_path=folder) as (found, defs):
+            assert found.app_ids == ["shop_web", "shop_ios"]
+            assert {spec.key for spec in defs.resolve_all_asset_specs()} == {
+                dg.AssetKey(["my_shop", name]) for name in ("raw_batch", "ods_event", "bad_event")
+            }
+            assert defs.resolve_job_def("my_shop_pipeline")
+
+
+def test_what_the_template_shows_as_defaults_are_the_defaults(component):
+    from clickstream_dagster.components.scaffolder import TEMPLATE
+
+    shown = TEMPLATE.format(
+        component="x", project_id="shop", app_ids="shop_web", start_date="2026-01-01"
+    ).replace("  # ", "  ")
+    attributes = yaml.safe_load(shown)["attributes"]
+    for name in ("trigger", "owners", "geo_database"):
+        del attributes[name]
+    root = Path("/srv")
+    assert component(**attributes).project(root) == component().project(root)
