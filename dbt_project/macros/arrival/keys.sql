@@ -36,7 +36,7 @@
             where false
         {%- else -%}
             inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key(alias) }}
-            {% if dated -%} where {{ alias }}.event_date {{ touched_dates(loads) }} {%- endif -%}
+            {% if dated -%} where {{ on_touched_dates(alias ~ ".event_date", loads) }} {%- endif -%}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}
@@ -54,7 +54,7 @@
         using ({{ touched_keys(loads) }}) as touched
         where {{ on_same_key("old") }}
         {%- if config.meta_get("dated", false) %}
-            and old.event_date {{ touched_dates(loads) }}
+            and {{ on_touched_dates("old.event_date", loads) }}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}
@@ -87,10 +87,11 @@
 
 
 {#
-  A condition on event_date: the days that hold all events of the touched keys, spelled out so
-  that the engine skips the rest of the history.
+  The condition that a date is one of the days that hold events of the touched keys, with the days
+  spelled out, as ranges, so that the engine skips the rest of the history. Ranges, not the span of
+  all: one event with a wrong clock is years away from the others.
 #}
-{% macro touched_dates(loads) %}
+{% macro on_touched_dates(column, loads) %}
     {%- set parent = ref(config.meta_get("follows")) -%}
     {%- set window = "load_id > " ~ loads.after ~ " and load_id <= " ~ loads.upto -%}
     {%- set first, last = "event_date", "event_date" -%}
@@ -98,23 +99,33 @@
         {%- set first, last = "first_event_date", "last_event_date" -%}
     {%- endif -%}
     {%- set query -%}
-        select min(first_date), max(last_date) from (
-            select min({{ first }}) as first_date, max({{ last }}) as last_date
-            from {{ parent }} where {{ window }}
-            union all
-            select min(event_date), max(event_date) from {{ ledger("removal") }} where {{ window }}
-            {%- if config.meta_get("spans", false) %}
-            union all
-            select min(old.first_event_date), max(old.last_event_date)
-            from {{ this }} as old
-            inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("old") }}
-            {%- endif %}
-        ) as dates
+        select {{ first }} as first_date, {{ last }} as last_date from {{ parent }}
+        where {{ window }}
+        union
+        select event_date, event_date from {{ ledger("removal") }} where {{ window }}
+        {%- if config.meta_get("spans", false) %}
+        union
+        select old.first_event_date, old.last_event_date
+        from {{ this }} as old
+        inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("old") }}
+        {%- endif %}
+        order by 1, 2
     {%- endset -%}
-    {%- set row = run_query(query).rows[0] -%}
-    {%- if row[0] is none -%}
-        is null
-    {%- else -%}
-        between date '{{ row[0] }}' and date '{{ row[1] }}'
+    {%- set ranges = [] -%}
+    {%- set day = modules.datetime.timedelta(days=1) -%}
+    {%- for row in run_query(query).rows -%}
+        {%- if ranges and row[0] <= ranges[-1][1] + day -%}
+            {%- set previous = ranges.pop() -%}
+            {%- do ranges.append((previous[0], [previous[1], row[1]] | max)) -%}
+        {%- else -%}
+            {%- do ranges.append((row[0], row[1])) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if not ranges -%} false {%- else -%}
+    (
+        {%- for first, last in ranges %}
+        {{ "or " if not loop.first }}{{ column }} between date '{{ first }}' and date '{{ last }}'
+        {%- endfor %}
+    )
     {%- endif -%}
 {%- endmacro %}

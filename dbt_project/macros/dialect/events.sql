@@ -36,20 +36,23 @@
 
 
 {#
-  A join clause that gives each row of `relation_alias` once for every element of its list
-  `column`, as `item`: `item.key`, `item.value.string_value`, ...
+  The rows of a relation, each once for every element of its list `column`, as `item`: `item.key`,
+  `item.value.string_value`, ... A row whose list is empty or null is left out.
+
+  `from {{ unnested("events", "event_params") }} as e`
 #}
-{% macro unnest_pairs(relation_alias, column) %}
-    {{- return(adapter.dispatch("unnest_pairs", "clickstream")(relation_alias, column)) -}}
+{% macro unnested(relation, column) %}
+    {{- return(adapter.dispatch("unnested", "clickstream")(relation, column)) -}}
 {% endmacro %}
 
-{% macro default__unnest_pairs(relation_alias, column) %}
-    cross join unnest({{ relation_alias }}.{{ column }}) as t(item)
-{% endmacro %}
+{% macro default__unnested(relation, column) %}
+    (select r.*, t.item from {{ relation }} as r cross join unnest(r.{{ column }}) as t(item))
+{%- endmacro %}
 
-{% macro duckdb__unnest_pairs(relation_alias, column) %}
-    cross join unnest({{ relation_alias }}.{{ column }}) as t(item)
-{% endmacro %}
+{# DuckDB filters the rows of a join with unnest after making them all, twenty times slower. #}
+{% macro duckdb__unnested(relation, column) %}
+    (select *, unnest({{ column }}) as item from {{ relation }})
+{%- endmacro %}
 
 
 {#

@@ -18,17 +18,16 @@ with events as (
 
 attributes as (
     select
-        events.app_id,
-        events.user_pseudo_id,
-        events.event_date,
+        app_id,
+        user_pseudo_id,
+        event_date,
         item.key as attr_key,
         {{ value_text("item.value") }} as attr_value,
         coalesce(item.value.set_timestamp_micros, -1) as set_timestamp_micros,
-        events.event_timestamp,
-        events.event_id
-    from events
-    {{ unnest_pairs("events", "user_properties") }}
-    where events.user_pseudo_id is not null and item.key is not null
+        event_timestamp,
+        event_id
+    from {{ unnested("events", "user_properties") }} as e
+    where user_pseudo_id is not null and item.key is not null
 ),
 
 numbered as (

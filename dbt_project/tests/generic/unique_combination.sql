@@ -9,12 +9,14 @@
     select {{ key }}, count(*) as rows_of_key
     from {{ model }}
     {%- if dated and execute and flags.WHICH in ["build", "test"] %}
-        {%- set row = run_query(
-            "select min(event_date), max(event_date), max(load_id) from " ~ model
+        {%- set days = run_query(
+            "select distinct event_date from " ~ model
             ~ " where load_id = (select max(load_id) from " ~ model ~ ")"
-        ).rows[0] %}
-        {%- if row[0] is not none %}
-    where event_date between date '{{ row[0] }}' and date '{{ row[1] }}'
+        ).columns[0].values() %}
+        {%- if days %}
+    where event_date in (
+        {%- for day in days %}date '{{ day }}'{{ ", " if not loop.last }}{% endfor -%}
+    )
         {%- endif %}
     {%- endif %}
     group by {{ key }}
