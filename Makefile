@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo ui test test-all lint bench docs clean
+.PHONY: help setup demo ui test test-heavy lint bench docs clean
 
 help: ## Show what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,11 +25,11 @@ demo: setup ## Run the whole pipeline on this machine with generated traffic
 ui: setup ## Open Dagster on the demo at http://localhost:3000
 	$(BIN)/clickstream ui
 
-test: setup ## Pass the tests (the heavy ones: make test-all)
+test: setup ## Pass the tests
 	$(BIN)/python -m pytest -m 'not heavy'
 
-test-all: setup ## Pass every test; needs Chromium
-	$(BIN)/python -m pytest
+test-heavy: setup ## Pass the tests that take minutes or need a browser or a JVM
+	$(BIN)/python -m pytest -m heavy
 
 lint: setup ## Check style and definitions
 	$(BIN)/ruff check .

@@ -1,0 +1,57 @@
+"""Run a command and tell how long it took and how much memory its processes held at most."""
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Wall seconds, peak memory of the process tree in bytes (shared pages once), output."""
+
+    seconds: float
+    peak_bytes: int
+    output: str
+
+
+def run(command: Sequence[str]) -> Measured:
+    """Run a command. Raises RuntimeError with its error output when it fails."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, _tree_bytes(process.pid))
+        time.sleep(0.2)
+    seconds = time.perf_counter() - started
+    output, errors = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{errors}")
+    return Measured(seconds, peak, output)
+
+
+def _tree_bytes(pid: int) -> int:
+    return sum(_proportional_bytes(member) for member in _tree(pid))
+
+
+def _tree(pid: int) -> list[int]:
+    members = [pid]
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            children = Path(f"/proc/{pid}/task/{task}/children").read_text()
+            for child in children.split():
+                members += _tree(int(child))
+    except OSError:  # ended meanwhile
+        pass
+    return members
+
+
+def _proportional_bytes(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    kib = next((line.split()[1] for line in text.splitlines() if line.startswith("Pss:")), "0")
+    return int(kib) * 1024
