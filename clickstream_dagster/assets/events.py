@@ -40,7 +40,7 @@ def lake_events(project: Project, spark: SparkEngine) -> dg.AssetsDefinition:
     )
     def process_windows(
         context: dg.AssetExecutionContext,
-    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult | dg.AssetMaterialization]:
         partitions = context.partition_keys
         done: dict[str, BatchCounters] = {}
         engine: SparkEngine = context.resources.spark
@@ -56,12 +56,10 @@ def lake_events(project: Project, spark: SparkEngine) -> dg.AssetsDefinition:
             # The windows before the failure are committed: let the record say so.
             for partition, counters in done.items():
                 for table in DESCRIPTIONS:
-                    context.log_event(
-                        dg.AssetMaterialization(
-                            project.key(table),
-                            partition=partition,
-                            metadata=_metadata(table, counters),
-                        )
+                    yield dg.AssetMaterialization(
+                        project.key(table),
+                        partition=partition,
+                        metadata=_metadata(table, counters),
                     )
             raise
         for partition, counters in done.items():

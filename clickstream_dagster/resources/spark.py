@@ -53,5 +53,8 @@ def _session(engine: str) -> "Iterator[SparkSession]":
     with ExitStack() as stack:
         address = stack.enter_context(sail_server()) if engine == "sail" else engine
         session = LazyPySparkResource(spark_config={"spark.remote": address}).spark_session
+        # The server makes the session with the first request; stopping one that it has not made
+        # is an error in the log.
+        _ = session.version
         stack.callback(session.stop)
         yield session
