@@ -6,11 +6,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from clickstream_dagster.processing.engines import parallelism
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Measured, run
+from clickstream_dagster.processing.engines import parallelism
 
 CLICKSTREAM = str(Path(sys.executable).parent / "clickstream")
 PROJECT = ("--project-id", "demo", "--app-id", "demo_web", "--app-id", "demo_mobile")

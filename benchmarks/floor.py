@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import orjson
+
 from clickstream_dagster.batches.objects import RawObject, list_objects
 from clickstream_dagster.processing.engines import parallelism
 from clickstream_dagster.processing.records import open_object, read_lines
@@ -19,7 +20,7 @@ def parse_object(raw: RawObject) -> int:
     """Count the events of a raw object by parsing all of it."""
     events = 0
     with open_object(raw.uri) as stream:
-        for line in read_lines(stream):
+        for line in (line for lines in read_lines(stream) for line in lines.to_pylist()):
             try:
                 events += len(orjson.loads(decode_body(orjson.loads(line).get("data"))))
             except (BadBodyError, orjson.JSONDecodeError):

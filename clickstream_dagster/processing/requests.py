@@ -39,7 +39,7 @@ REQUEST = pa.schema(
 )
 """What a transformer is given: a row per request.
 
-`body` is the JSON text of its events, `record` the bytes of the sink record. A request with a
+`body` is the JSON text of its events, `record` the line of the sink record. A request with a
 `bad_reason` has no body; it must be passed on as one bad row.
 """
 
@@ -150,15 +150,13 @@ class ReadTally:
     requests: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Lines:
-    """Sink records that wait to be read together."""
+    """Sink records of one raw object, the first of them on line `first`."""
 
-    texts: list[bytes]
-    objects: list[str]
-    numbers: list[int]
-    arrivals: list[int]
-    size: int = 0
+    records: pa.BinaryArray
+    source: RawObject
+    first: int
 
 
 def read_requests(objects: Iterable[RawObject], tally: ReadTally) -> Iterator[pa.RecordBatch]:
@@ -167,29 +165,27 @@ def read_requests(objects: Iterable[RawObject], tally: ReadTally) -> Iterator[pa
     Raises SourceError when an object can't be read. A damaged object gives its whole lines and
     one bad row for the rest.
     """
+    waiting: list[_Lines] = []
+    waiting_bytes = 0
     with connect() as connection:
-        waiting = _Lines([], [], [], [])
         for raw in objects:
             tally.objects += 1
             tally.bytes += raw.size
-            number = 0
+            number = 1
             with open_object(raw.uri) as stream:
                 try:
-                    for number, line in enumerate(read_lines(stream), start=1):
-                        waiting.texts.append(line)
-                        waiting.objects.append(raw.uri)
-                        waiting.numbers.append(number)
-                        waiting.arrivals.append(raw.arrival_ms)
-                        waiting.size += len(line)
-                        if waiting.size >= _BATCH_BYTES:
-                            tally.requests += len(waiting.texts)
+                    for records in read_lines(stream):
+                        waiting.append(_Lines(records, raw, number))
+                        number += len(records)
+                        tally.requests += len(records)
+                        waiting_bytes += records.nbytes
+                        if waiting_bytes >= _BATCH_BYTES:
                             yield from _requests(waiting, connection)
-                            waiting = _Lines([], [], [], [])
+                            waiting, waiting_bytes = [], 0
                 except BrokenObjectError as error:
                     tally.requests += 1
-                    yield _broken_object(raw, number + 1, error)
-        if waiting.texts:
-            tally.requests += len(waiting.texts)
+                    yield _broken_object(raw, number, error)
+        if waiting:
             yield from _requests(waiting, connection)
 
 
@@ -206,13 +202,17 @@ def _broken_object(raw: RawObject, number: int, error: BrokenObjectError) -> pa.
     return pa.RecordBatch.from_pylist([row], schema=REQUEST)
 
 
-def _requests(lines: _Lines, connection: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
-    records = pa.array(lines.texts, pa.binary())
+def _requests(
+    lines: list[_Lines], connection: duckdb.DuckDBPyConnection
+) -> Iterator[pa.RecordBatch]:
+    records = pa.concat_arrays([part.records for part in lines])
+    sizes = [len(part.records) for part in lines]
+    numbers = [np.arange(part.first, part.first + len(part.records)) for part in lines]
     columns = {
-        "line": _utf8(lines.texts, records),
-        "source_object": pa.array(lines.objects, pa.string()),
-        "source_line": pa.array(lines.numbers, pa.int64()),
-        "arrival": pa.array(lines.arrivals, pa.int64()),
+        "line": _utf8(records),
+        "source_object": pa.array([part.source.uri for part in lines]).take(_repeat(sizes)),
+        "source_line": pa.array(np.concatenate(numbers)),
+        "arrival": pa.array([part.source.arrival_ms for part in lines]).take(_repeat(sizes)),
     }
     connection.register("lines", pa.table(columns))
     table = parse_json(connection, _RECORDS, "line", _RECORD_STRUCTURE)
@@ -225,12 +225,16 @@ def _requests(lines: _Lines, connection: duckdb.DuckDBPyConnection) -> Iterator[
     yield from pa.table(arrays, schema=REQUEST).to_batches()
 
 
-def _utf8(texts: list[bytes], records: pa.BinaryArray) -> pa.StringArray:
+def _repeat(sizes: list[int]) -> pa.Array:
+    return pa.array(np.repeat(np.arange(len(sizes)), sizes))
+
+
+def _utf8(records: pa.BinaryArray) -> pa.StringArray:
     try:
         return records.cast(pa.string())
     except pa.ArrowInvalid:
         # Some line is not UTF-8: that one becomes an unreadable record.
-        return pa.array([_decoded_or_empty(text) for text in texts], pa.string())
+        return pa.array([_decoded_or_empty(text) for text in records.to_pylist()], pa.string())
 
 
 def _decoded_or_empty(text: bytes) -> str:
@@ -247,25 +251,29 @@ def _decode(
 
     Plain JSON arrays, the usual case, are passed on as they are.
     """
-    plain = np.asarray(pc.fill_null(pc.starts_with(data, "["), False))
-    size = len(data)
-    places = np.flatnonzero(~plain)
-    reasons: list[str | None] = [None] * size
-    details: list[str | None] = [None] * size
-    decoded: list[str | None] = []
-    for place in places:
-        body = data[place].as_py()
-        if not readable[place].as_py():
-            reasons[place], details[place] = BadReason.NOT_A_RECORD, "the line is no JSON object"
-            decoded.append(None)
+    other = pc.invert(pc.fill_null(pc.starts_with(data, "["), False))
+    decoded: list[tuple[str | None, str | None, str | None]] = []
+    for body, is_record in zip(
+        data.filter(other).to_pylist(), readable.filter(other).to_pylist(), strict=True
+    ):
+        if not is_record:
+            decoded.append((None, BadReason.NOT_A_RECORD, "the line is no JSON object"))
             continue
         try:
-            decoded.append(decode_body(body))
+            decoded.append((decode_body(body), None, None))
         except BadBodyError as error:
-            reasons[place], details[place] = error.reason, str(error)
-            decoded.append(None)
-    bodies = pc.replace_with_mask(data, pa.array(~plain), pa.array(decoded, pa.string()))
-    return bodies, pa.array(reasons, pa.string()), pa.array(details, pa.string())
+            decoded.append((None, error.reason, str(error)))
+    bodies, reasons, details = (
+        (pa.array(column, pa.string()) for column in zip(*decoded, strict=True))
+        if decoded
+        else (pa.nulls(0, pa.string()),) * 3
+    )
+    nothing = pa.nulls(len(data), pa.string())
+    return (
+        pc.replace_with_mask(data, other, bodies),
+        pc.replace_with_mask(nothing, other, reasons),
+        pc.replace_with_mask(nothing, other, details),
+    )
 
 
 def envelope(record: bytes) -> str | None:

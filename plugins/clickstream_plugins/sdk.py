@@ -474,12 +474,12 @@ def _bad_rows(
     context: PluginContext,
 ) -> Iterator[pa.RecordBatch]:
     """Give bad rows with their envelope; without other bytes the record itself is the payload."""
-    envelopes = pa.array([envelope(record) for record in records.to_pylist()], pa.string())
+    lines = [line.strip() for line in records.to_pylist()]
     columns = {
         **{name: rows.column(name) for name in rows.column_names},
         "project_id": pa.repeat(context.project_id, rows.num_rows),
-        "envelope": envelopes,
-        "payload": records if payloads is None else payloads,
+        "envelope": pa.array([envelope(line) for line in lines], pa.string()),
+        "payload": pa.array(lines, pa.binary()) if payloads is None else payloads,
     }
     yield from conform(pa.table(columns), EVENT).to_batches()
 

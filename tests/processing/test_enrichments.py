@@ -4,12 +4,12 @@ import logging
 
 import pyarrow as pa
 import pytest
-from clickstream_plugins.ip import IpEnrichment, first_public_address
-from clickstream_plugins.ua import UaEnrichment, parse_user_agent
 
 from clickstream_dagster.processing.errors import SettingError
 from clickstream_dagster.processing.events import EVENT, conform
 from clickstream_dagster.processing.plugins import PluginContext
+from clickstream_plugins.ip import IpEnrichment, first_public_address
+from clickstream_plugins.ua import UaEnrichment, parse_user_agent
 
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"

@@ -5,10 +5,10 @@ from datetime import date
 
 import pyarrow as pa
 import pytest
-from clickstream_plugins.sdk import SdkTransformer, array_elements
 
 from clickstream_dagster.processing.plugins import PluginContext
 from clickstream_dagster.processing.requests import REQUEST
+from clickstream_plugins.sdk import SdkTransformer, array_elements
 from tests.processing.records_input import NOW_MS, event, plain
 
 
