@@ -1,0 +1,177 @@
+"""The UI in a real browser: lineage, partitions and metadata of the project `demo`.
+
+`CLICKSTREAM_REFRESH_PICTURES=1` also saves the picture of the lineage that the README shows.
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+REPOSITORY = Path(__file__).parents[2]
+PICTURE = REPOSITORY / "docs" / "images" / "lineage.png"
+SECONDS_TO_START = 120
+SECONDS_TO_SHOW = 60_000
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SMALL_DEMO = """
+from clickstream_dagster.demo import PLAN, own_console, run_demo
+from dataclasses import replace
+run_demo(own_console(), replace(PLAN, events={events}))
+"""
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("deployment")
+    return {
+        **os.environ,
+        "CLICKSTREAM_ROOT": str(root),
+        "DAGSTER_HOME": str(root / ".dagster_home"),
+    }
+
+
+@pytest.fixture(scope="module")
+def ui(environment) -> Iterator[str]:
+    """The address of a UI on a deployment whose demo has run."""
+    events = 50_000 if "CLICKSTREAM_REFRESH_PICTURES" in os.environ else 5_000
+    subprocess.run(
+        [sys.executable, "-c", SMALL_DEMO.format(events=events)], env=environment, check=True
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("clickstream")), "ui", "--port", str(port)]
+    log = Path(environment["CLICKSTREAM_ROOT"]) / "ui.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/server_info", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        _end_session(process)
+
+
+def _wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        with suppress(urllib.error.URLError, OSError):
+            urllib.request.urlopen(address, timeout=5).read()
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"{address} does not answer\n{log.read_text()}")
+
+
+def _end_session(process: subprocess.Popen) -> None:
+    """End UI, daemon and code server: the processes of the session that the UI was started in."""
+    for signal_ in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal_)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=15)
+
+
+@pytest.fixture
+def page(tmp_path) -> Iterator[Page]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert chromium, "no Chromium: install it, for example with `apt-get install chromium`"
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            str(tmp_path / "profile"),
+            executable_path=chromium,
+            headless=True,
+            args=FLAGS,
+            viewport={"width": 2200, "height": 1900},
+        )
+        context.set_default_timeout(SECONDS_TO_SHOW)
+        expect.set_options(timeout=SECONDS_TO_SHOW)
+        yield context.pages[0]
+        context.close()
+
+
+def test_the_lineage_shows_the_way_from_raw_files_to_views(ui, page, tmp_path):
+    page.goto(f"{ui}/asset-groups", wait_until="domcontentloaded")
+    for group in ("demo_ingest", "demo_lake", "demo_duckdb"):
+        expect(page.get_by_text(group).first).to_be_visible()
+    page.get_by_text("Hide navigation").click()
+    page.keyboard.press("Alt+e")  # expand all groups
+    expect(page.get_by_text("raw_batch", exact=True).first).to_be_visible()
+    # Opened anew, the graph fits the window.
+    page.reload(wait_until="domcontentloaded")
+    for name in ("raw_batch", "ods_event", "bad_event", "clickstream_session_view"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+    expect(page.get_by_text("100% filled").first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"3 / 3 Passed")).first).to_be_visible()
+    expect(page.get_by_text("Iceberg").first).to_be_visible()
+    expect(page.get_by_text("14 partitions")).to_have_count(21)
+    shot = tmp_path / "lineage.png"
+    page.screenshot(path=shot)
+    assert shot.stat().st_size > 50_000
+    if "CLICKSTREAM_REFRESH_PICTURES" in os.environ:
+        PICTURE.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(shot, PICTURE)
+
+
+def test_an_asset_shows_its_windows_counters_and_columns(ui, page):
+    page.goto(f"{ui}/assets/demo/ods_event", wait_until="domcontentloaded")
+    expect(page.get_by_text("One row per event: decoded, cleaned, typed").first).to_be_visible()
+    expect(page.get_by_text("event_bundle_sequence_id").first).to_be_visible()
+    expect(page.get_by_text("demo.ods_event").first).to_be_visible()
+    page.goto(
+        f"{ui}/assets/demo/ods_event?view=partitions&partition=2026-01-03-12:00",
+        wait_until="domcontentloaded",
+    )
+    expect(page.get_by_text("Materialized (14)")).to_be_visible()
+    for counter in ("duplicate", "too_old", "foreign_app", "ua_found"):
+        expect(page.get_by_text(counter, exact=True).first).to_be_visible()
+
+
+def test_a_backfill_from_the_command_line_is_one_run_over_its_windows(ui, environment):
+    command = [str(Path(sys.executable).with_name("clickstream")), "backfill", "demo"]
+    answer = subprocess.run(
+        [*command, "--from", "2026-01-02", "--to", "2026-01-03", "--wait", "--url", ui],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "4 windows, 2026-01-02-00:00 to 2026-01-03-12:00" in answer.stdout
+    last = answer.stdout.splitlines()[-1]
+    assert re.fullmatch(r"COMPLETED_SUCCESS: run \w+ SUCCESS", last)
+
+
+def test_a_project_that_is_not_there_is_told(ui, environment):
+    command = [str(Path(sys.executable).with_name("clickstream")), "backfill", "nothing"]
+    answer = subprocess.run(
+        [*command, "--from", "2026-01-02", "--to", "2026-01-03", "--url", ui],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 1
+    assert "has no project 'nothing'" in answer.stderr
