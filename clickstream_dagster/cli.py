@@ -213,7 +213,8 @@ def demo() -> None:
 
     Running it again changes nothing; after an interrupt it goes on.
     """
-    from clickstream_dagster.demo import own_console, run_demo
+    from clickstream_dagster.demo.progress import own_console
+    from clickstream_dagster.demo.run import run_demo
 
     with _plain_errors():
         run_demo(own_console())

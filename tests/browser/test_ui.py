@@ -34,8 +34,9 @@ FLAGS = [
     "--disable-sync",
 ]
 SMALL_DEMO = """
-from clickstream_dagster.demo import PLAN, own_console, run_demo
 from dataclasses import replace
+from clickstream_dagster.demo.progress import own_console
+from clickstream_dagster.demo.run import PLAN, run_demo
 run_demo(own_console(), replace(PLAN, events={events}))
 """
 

@@ -51,7 +51,7 @@ class Demo:
 
     def run(self) -> str:
         """Run the demo again and give what it prints."""
-        from clickstream_dagster.demo import run_demo
+        from clickstream_dagster.demo.run import run_demo
 
         console = Console(file=io.StringIO(), width=120)
         run_demo(console, small_traffic())
@@ -62,7 +62,7 @@ class Demo:
 
     def pipeline(self, *partitions: str) -> dg.JobExecutionResult:
         """Run the job over the windows from the first to the last of `partitions`."""
-        from clickstream_dagster.demo import demo_job
+        from clickstream_dagster.demo.run import demo_job
 
         with self.instance() as instance:
             return demo_job().execute_in_process(
@@ -83,19 +83,19 @@ def small_traffic():
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> Iterator[Demo]:
-    from clickstream_dagster import demo as demo_module
+    from clickstream_dagster.demo import run as demo_module
 
     root = tmp_path_factory.mktemp("deployment")
     before = {name: os.environ.get(name) for name in ("CLICKSTREAM_ROOT", "DAGSTER_HOME")}
     os.environ["CLICKSTREAM_ROOT"] = str(root)
     os.environ["DAGSTER_HOME"] = str(root / ".dagster_home")
-    demo_module._definitions.cache_clear()
+    demo_module.demo_definitions.cache_clear()
     try:
         found = Demo(root, "")
         found.printed = found.run()
         yield found
     finally:
-        demo_module._definitions.cache_clear()
+        demo_module.demo_definitions.cache_clear()
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -7,7 +7,7 @@ import sys
 
 import dagster as dg
 
-from clickstream_dagster import demo as demo_module
+from clickstream_dagster.demo import run as demo_module
 
 MOST_SECONDS = 2.0
 
@@ -28,7 +28,7 @@ print(json.dumps({"seconds": seconds, "started": started, "jobs": found.job_name
 
 
 def test_the_graph_of_the_demo(demo, snapshot):
-    specs = demo_module._definitions().resolve_all_asset_specs()
+    specs = demo_module.demo_definitions().resolve_all_asset_specs()
     graph = {
         spec.key.to_user_string(): {
             "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
@@ -42,12 +42,12 @@ def test_the_graph_of_the_demo(demo, snapshot):
 
 
 def test_every_asset_is_described(demo):
-    specs = demo_module._definitions().resolve_all_asset_specs()
+    specs = demo_module.demo_definitions().resolve_all_asset_specs()
     assert [spec.key for spec in specs if not spec.description] == []
 
 
 def test_all_assets_share_partitions_and_run_in_one_range(demo):
-    graph = demo_module._definitions().resolve_asset_graph()
+    graph = demo_module.demo_definitions().resolve_asset_graph()
     nodes = [graph.get(key) for key in graph.materializable_asset_keys]
     assert len(nodes) == 21
     assert len({node.partitions_def for node in nodes}) == 1

@@ -165,7 +165,7 @@ def test_a_warehouse_in_use_fails_the_models_with_its_name_and_the_next_run_goes
 def test_a_demo_whose_process_was_killed_does_not_stop_the_next(demo):
     from dagster._core.test_utils import create_run_for_test
 
-    from clickstream_dagster.demo import PROCESS_TAG
+    from clickstream_dagster.demo.run import PROCESS_TAG
 
     ended = subprocess.run([sys.executable, "-c", ""], check=True)
     assert ended.returncode == 0

@@ -1,0 +1,1 @@
+"""`clickstream demo`: a week of generated traffic through the project `demo`."""
