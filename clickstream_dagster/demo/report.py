@@ -31,7 +31,7 @@ TABLES = {
         from demo.clickstream_session_view
         where session_date >= date '{start}' and session_date < date '{end}'
         group by all order by 1""",
-    "Retention: share of each day's new users that came back": """
+    "Retention: % of each day's new users that were back n days later": """
         with cohort as (
             select first_date as "first day", day_diff, sum(returned_user_count) as returned,
                 sum(total_users) as users
@@ -81,7 +81,7 @@ def show_tables(console: Console, warehouse: Path, plan: TrafficPlan) -> None:
     start = plan.end.date().fromordinal(plan.end.date().toordinal() - plan.days)
     days = ",\n".join(
         f"coalesce(round(100.0 * max(returned) filter (day_diff = {day}) / max(users), 0)"
-        f"::int::varchar, '') as \"day {day} %\""
+        f"::int::varchar, '') as \"+{day}\""
         for day in range(1, plan.days)
     )
     try:
