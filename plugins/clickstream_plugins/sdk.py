@@ -345,16 +345,16 @@ def _typed(events: pa.Table, context: PluginContext) -> pa.Table:
 
 def _from_attributes(entries: KeyValues, app_info: pa.StructArray) -> dict[str, pa.Array]:
     fields = value_fields(entries.values)
-    texts = _as_text(fields)
     special = entries.is_key(*_PRIVACY, *_TRAFFIC_SOURCE.values(), _CHANNEL)
     privacy = entries.is_key(*_PRIVACY)
     app_fields = dict(zip(app_info.type.names, app_info.flatten(), strict=True))
-    app_fields["install_source"] = entries.pick(_CHANNEL, texts)
+    app_fields["install_source"] = _text_of(entries, _CHANNEL, fields)
     return {
         "event_params": entries.structs(fields, ~special),
         "privacy_info": _renamed(entries.structs(fields, privacy), _PRIVACY),
         "traffic_source": pa.StructArray.from_arrays(
-            [entries.pick(key, texts) for key in _TRAFFIC_SOURCE.values()], list(_TRAFFIC_SOURCE)
+            [_text_of(entries, key, fields) for key in _TRAFFIC_SOURCE.values()],
+            list(_TRAFFIC_SOURCE),
         ),
         "app_info": pa.StructArray.from_arrays(list(app_fields.values()), list(app_fields)),
     }
@@ -378,41 +378,39 @@ def _renamed(lists: pa.ListArray, names: dict[str, str]) -> pa.ListArray:
 def _from_user(entries: KeyValues) -> dict[str, pa.Array]:
     json_values, set_timestamp = entries.values.flatten()
     fields = value_fields(json_values)
-    texts = _as_text(fields)
-    revenue = entries.pick("_user_ltv_revenue", texts)
+    revenue = _double_of(entries, "_user_ltv_revenue", fields)
     ltv = entries.is_key("_user_ltv_revenue", "_user_ltv_currency")
     has_revenue = np.asarray(revenue.is_valid())
     keep = ~(ltv & has_revenue[entries.row])
     fields["set_timestamp_micros"] = pc.multiply(set_timestamp, 1000)
     return {
         "user_properties": entries.structs(fields, keep),
-        "user_id": entries.pick("_user_id", texts),
+        "user_id": _text_of(entries, "_user_id", fields),
         "user_first_touch_timestamp": entries.pick(
             "_user_first_touch_timestamp", fields["int_value"]
         ),
         "user_ltv": pa.StructArray.from_arrays(
-            [
-                _as_double(entries, "_user_ltv_revenue", fields),
-                entries.pick("_user_ltv_currency", texts),
-            ],
+            [revenue, _text_of(entries, "_user_ltv_currency", fields)],
             ["revenue", "currency"],
             mask=pa.array(~has_revenue),
         ),
     }
 
 
-def _as_text(fields: dict[str, pa.Array]) -> pa.StringArray:
-    """Give every value as text: a number in a text column is not lost."""
+def _text_of(entries: KeyValues, key: str, fields: dict[str, pa.Array]) -> pa.StringArray:
+    """Give the value under a key as text: a number in a text column is not lost."""
     return pc.coalesce(
-        fields["string_value"],
-        fields["int_value"].cast(pa.string()),
-        fields["double_value"].cast(pa.string()),
+        entries.pick(key, fields["string_value"]),
+        entries.pick(key, fields["int_value"]).cast(pa.string()),
+        entries.pick(key, fields["double_value"]).cast(pa.string()),
     )
 
 
-def _as_double(entries: KeyValues, key: str, fields: dict[str, pa.Array]) -> pa.DoubleArray:
-    whole = entries.pick(key, fields["int_value"]).cast(pa.float64())
-    return pc.coalesce(entries.pick(key, fields["double_value"]), whole)
+def _double_of(entries: KeyValues, key: str, fields: dict[str, pa.Array]) -> pa.DoubleArray:
+    """Give the number under a key, also when it was sent as text."""
+    text = _text_of(entries, key, fields)
+    is_number = pc.match_substring_regex(text, r"^-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$")
+    return pc.if_else(is_number, text, pa.scalar(None, pa.string())).cast(pa.float64())
 
 
 def _bad_events(
