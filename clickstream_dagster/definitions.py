@@ -1,5 +1,7 @@
 """The code location: every project below `defs/`, run in the process of the run."""
 
+import warnings
+
 import dagster as dg
 
 from clickstream_dagster import defs as projects
@@ -16,4 +18,8 @@ def _load() -> dg.Definitions:
     root = deployment.root()
     if root == deployment.checkout():
         return dg.load_from_defs_folder(path_within_project=root)
-    return dg.ComponentTree.from_module(defs_module=projects, project_root=root).build_defs()
+    with warnings.catch_warnings():
+        # As load_from_defs_folder does: previews of Dagster are not the user's concern.
+        for category in (dg.BetaWarning, dg.PreviewWarning):
+            warnings.simplefilter("ignore", category)
+        return dg.ComponentTree.from_module(defs_module=projects, project_root=root).build_defs()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import PrivateAttr
 
+from clickstream_dagster.processing.errors import EngineError
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -50,11 +52,29 @@ def _session(engine: str) -> "Iterator[SparkSession]":
         return
     from dagster_pyspark import LazyPySparkResource
 
+    if engine != "sail" and not engine.startswith("sc://"):
+        raise EngineError(
+            f"engine {engine!r} is not known; write sail, spark or the address of a Spark Connect"
+            " server (sc://host:port)"
+        )
     with ExitStack() as stack:
         address = stack.enter_context(sail_server()) if engine == "sail" else engine
         session = LazyPySparkResource(spark_config={"spark.remote": address}).spark_session
+        if engine == "sail":
+            _give_up_soon(session)
         # The server makes the session with the first request; stopping one that it has not made
         # is an error in the log.
         _ = session.version
         stack.callback(session.stop)
         yield session
+
+
+def _give_up_soon(session: "SparkSession") -> None:
+    """Let the client try a dead server twice, not for ten minutes.
+
+    Sail runs in this process and ends with an interrupt (Ctrl-C, a cancelled run): nothing to wait
+    for.
+    """
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    session.client.set_retry_policies([DefaultPolicy(max_retries=2)])
