@@ -1,0 +1,75 @@
+"""The wheel carries everything: installed elsewhere, it processes and models."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+UV = [sys.executable, "-m", "uv"]
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Run a command outside of the repository; a failure shows its output."""
+    outside = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CLICKSTREAM_", "DAGSTER_", "SPARK_", "PYTHON", "VIRTUAL_ENV"))
+    }
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=outside,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of commands of an empty environment with the wheel in it."""
+    directory = tmp_path_factory.mktemp("wheel")
+    run(*UV, "build", "--wheel", "--quiet", "--out-dir", directory, ROOT, cwd=directory)
+    (wheel,) = directory.glob("*.whl")
+    run(sys.executable, "-m", "venv", "--without-pip", directory / "env", cwd=directory)
+    python = directory / "env" / "bin" / "python"
+    constraints = ROOT / "constraints.txt"
+    run(*UV, "pip", "install", "--quiet", "--python", python, "-c", constraints, wheel,
+        cwd=directory)  # fmt: skip
+    return python.parent
+
+
+@pytest.mark.heavy
+def test_an_installed_wheel_processes_and_models(installed: Path, tmp_path: Path) -> None:
+    clickstream = installed / "clickstream"
+    project = ("--project-id", "demo")
+    apps = ("--app-id", "demo_web", "--app-id", "demo_mobile")
+    run(clickstream, "generate", "--out", "raw", "--events", "2000", "--days", "2", cwd=tmp_path)
+    output = run(
+        clickstream, "process", "--source", "raw", "--sink", "lake", *project, *apps, cwd=tmp_path
+    )
+    counters = json.loads(output.splitlines()[-1])
+    assert counters["written"] > 1_900
+    run(clickstream, "model", "--sink", "lake", *project, "--warehouse", "w.duckdb", cwd=tmp_path)
+    count = "import duckdb; print(duckdb.connect('w.duckdb', read_only=True).execute("
+    count += "'select count(*) from demo.clickstream_ods_event_view').fetchone()[0])"
+    assert int(run(installed / "python", "-c", count, cwd=tmp_path)) == counters["written"]
+
+
+@pytest.mark.heavy
+def test_an_installed_wheel_shows_its_component(installed: Path, tmp_path: Path) -> None:
+    where = run(
+        installed / "python",
+        "-c",
+        "import clickstream_dagster, clickstream_plugins; print(clickstream_dagster.__file__)",
+        cwd=tmp_path,
+    )
+    assert not where.startswith(str(ROOT))
+    listed = run(installed / "dg", "list", "components", "--json", cwd=tmp_path)
+    assert "clickstream_dagster.components.ClickstreamProject" in listed
