@@ -1,6 +1,5 @@
 """`ClickstreamProject`: a whole pipeline, raw files to views, from one YAML file."""
 
-import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,9 +12,8 @@ from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME
 from clickstream_dagster.components.scaffolder import ClickstreamProjectScaffolder
 from clickstream_dagster.processing.errors import SettingError
+from clickstream_dagster.processing.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
 
-PROJECT_ID = re.compile(r"[a-z][a-z0-9_]{0,126}")
-APP_ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,126}")
 MOST_PARTITIONS = 100_000
 ENGINES = ("sail", "spark")
 
@@ -74,16 +72,15 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     project_id: Annotated[
         str,
         describe(
-            description="Id of the project: a lower-case letter, then up to 126 lower-case "
-            "letters, digits or underscores.",
+            description=f"Id of the project: {PROJECT_ID_RULE}.",
             examples=["shop"],
         ),
     ]
     app_ids: Annotated[
         list[str],
         describe(
-            description="Ids of the apps whose events are taken: each a letter, then up to 126 "
-            "letters, digits or underscores. Events of other apps are counted and dropped.",
+            description=f"Ids of the apps whose events are taken: each {APP_ID_RULE}. Events of "
+            "other apps are counted and dropped.",
             examples=[["shop_web", "shop_android"]],
         ),
     ]
@@ -202,10 +199,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     @classmethod
     def _project_id(cls, value: str) -> str:
         if not PROJECT_ID.fullmatch(value):
-            raise ValueError(
-                f"project_id {value!r}: write a lower-case letter, then up to 126 lower-case "
-                "letters, digits or underscores"
-            )
+            raise ValueError(f"project_id {value!r}: write {PROJECT_ID_RULE}")
         return value
 
     @field_validator("app_ids")
@@ -215,10 +209,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             raise ValueError("app_ids is empty: write at least one app id")
         for value in values:
             if not APP_ID.fullmatch(value):
-                raise ValueError(
-                    f"app_ids {value!r}: write a letter, then up to 126 letters, digits or "
-                    "underscores"
-                )
+                raise ValueError(f"app_ids {value!r}: write {APP_ID_RULE}")
             if values.count(value) > 1:
                 raise ValueError(f"app_ids has {value!r} twice: write it once")
         return values

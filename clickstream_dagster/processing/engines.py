@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from clickstream_dagster.processing.errors import EngineError
@@ -25,7 +25,6 @@ def sail_server() -> Iterator[str]:
     os.environ.setdefault("RUST_LOG", "warn,sail_common::actor=error")
     from pysail.spark import SparkConnectServer
 
-    _keep_freed_memory()
     server = SparkConnectServer("127.0.0.1", 0)
     server.start(background=True)
     try:
@@ -43,64 +42,63 @@ def spark_session(engine: str) -> "Iterator[SparkSession]":
     """
     from pyspark.sql import SparkSession
 
-    if engine == "sail":
-        with sail_server() as address:
+    check_engine(engine)
+    with ExitStack() as stack:
+        if engine == "spark":
+            session = _local_session()
+        else:
+            address = stack.enter_context(sail_server()) if engine == "sail" else engine
             session = SparkSession.builder.remote(address).create()
-            try:
-                yield session
-            finally:
-                session.stop()
-        return
-    if engine == "spark":
-        _require_java()
-        # Workers must have this environment's packages.
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        session = (
-            SparkSession.builder.master(f"local[{parallelism()}]")
-            .appName("clickstream")
-            .config("spark.ui.enabled", "false")
-            .config("spark.sql.session.timeZone", "UTC")
-            .config("spark.driver.host", "127.0.0.1")
-            .config("spark.driver.bindAddress", "127.0.0.1")
-            .getOrCreate()
-        )
-    elif engine.startswith("sc://"):
-        session = SparkSession.builder.remote(engine).create()
-    else:
+            prepare(session, in_this_process=engine == "sail")
+        stack.callback(session.stop)
+        yield session
+
+
+def check_engine(engine: str) -> None:
+    """Raise EngineError unless the engine is known and can be started here."""
+    if engine not in ENGINES and not engine.startswith("sc://"):
         raise EngineError(
             f"engine {engine!r} is not known; write one of {', '.join(ENGINES)}"
             " or the address of a Spark Connect server (sc://host:port)"
         )
-    try:
-        yield session
-    finally:
-        session.stop()
+    if engine == "spark":
+        _require_java()
+
+
+def prepare(session: "SparkSession", *, in_this_process: bool) -> None:
+    """Make a new session of a Spark Connect server ready for use.
+
+    A server in this process ends with it (Ctrl-C, a cancelled run): then there is nothing to wait
+    for, and the client tries twice instead of for ten minutes.
+    """
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    if in_this_process:
+        session.client.set_retry_policies([DefaultPolicy(max_retries=2)])
+    # The server makes the session with the first request; stopping one that it has not made is
+    # an error in the log.
+    _ = session.version
+
+
+def _local_session() -> "SparkSession":
+    from pyspark.sql import SparkSession
+
+    # Workers must have this environment's packages.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    return (
+        SparkSession.builder.master(f"local[{parallelism()}]")
+        .appName("clickstream")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .getOrCreate()
+    )
 
 
 def parallelism() -> int:
     """Number of tasks that run at once on this machine: the cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _keep_freed_memory() -> None:
-    """Let the allocator reuse large blocks instead of asking the system for zeroed ones.
-
-    Batches of some ten megabytes come and go all the time; with glibc's defaults a quarter of the
-    processor time went into clearing pages. Elsewhere than on glibc nothing is changed.
-    """
-    import ctypes
-
-    import pyarrow as pa
-
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(mmap_threshold, 1 << 30)
-    mallopt(trim_threshold, 1 << 30)
-    mallopt(top_pad, 64 << 20)
-    pa.set_memory_pool(pa.system_memory_pool())
 
 
 def _require_java() -> None:

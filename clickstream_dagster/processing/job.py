@@ -26,6 +26,7 @@ from clickstream_dagster.batches.objects import RawObject
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.engines import parallelism
 from clickstream_dagster.processing.errors import LakeError, SettingError
+from clickstream_dagster.processing.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
 from clickstream_dagster.processing.lake import Lake, LakeFile, file_schema
 from clickstream_dagster.processing.merging import (
     MergeUnit,
@@ -55,9 +56,6 @@ from clickstream_dagster.processing.staging import (
 if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyspark.sql import SparkSession
-
-PROJECT_ID = re.compile(r"[a-z][a-z0-9_]{0,126}")
-APP_ID = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,126}")
 
 _COMMIT_TRIES = 5
 # Staged rows take about ten times the size of their raw objects in memory.
@@ -89,18 +87,12 @@ class BatchSettings:
 
     def __post_init__(self) -> None:
         if not PROJECT_ID.fullmatch(self.project_id):
-            raise SettingError(
-                f"project id {self.project_id!r}: write a lower-case letter and up to 126"
-                " lower-case letters, digits or underscores"
-            )
+            raise SettingError(f"project id {self.project_id!r}: write {PROJECT_ID_RULE}")
         if not self.app_ids:
             raise SettingError("no app id: name at least one app whose events are taken")
         for app_id in self.app_ids:
             if not APP_ID.fullmatch(app_id):
-                raise SettingError(
-                    f"app id {app_id!r}: write a letter and up to 126 letters, digits,"
-                    " underscores, dots or dashes"
-                )
+                raise SettingError(f"app id {app_id!r}: write {APP_ID_RULE}")
         if not self.batch:
             raise SettingError("the batch has no name")
         if self.freshness_hours < 1:

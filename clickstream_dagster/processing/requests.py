@@ -45,7 +45,7 @@ REQUEST = pa.schema(
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLANK = " \t\r\n\ufeff"  # some clients send a byte order mark
-_BATCH_BYTES = 32 << 20
+_BATCH_BYTES = 24 << 20
 
 # Texts, so that a value of an unexpected type is still read.
 _RECORD_STRUCTURE = json.dumps(

@@ -29,7 +29,7 @@ REPORT = pa.schema([("kind", pa.string()), ("value", pa.string())])
 FRESHNESS_EXEMPT = ("_first_open", "_first_visit", "_profile_set")
 
 _HOUR_MS = 3_600_000
-_BUFFER_BYTES = 64 << 20
+_BUFFER_BYTES = 32 << 20
 _LZ4 = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 

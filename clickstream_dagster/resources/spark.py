@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import PrivateAttr
 
-from clickstream_dagster.processing.errors import EngineError
-
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -44,37 +42,18 @@ class SparkEngine(dg.ConfigurableResource):
 
 @contextmanager
 def _session(engine: str) -> "Iterator[SparkSession]":
-    from clickstream_dagster.processing.engines import sail_server, spark_session
+    from clickstream_dagster.processing import engines
 
+    engines.check_engine(engine)
     if engine == "spark":
-        with spark_session(engine) as session:
+        with engines.spark_session(engine) as session:
             yield session
         return
     from dagster_pyspark import LazyPySparkResource
 
-    if engine != "sail" and not engine.startswith("sc://"):
-        raise EngineError(
-            f"engine {engine!r} is not known; write sail, spark or the address of a Spark Connect"
-            " server (sc://host:port)"
-        )
     with ExitStack() as stack:
-        address = stack.enter_context(sail_server()) if engine == "sail" else engine
+        address = stack.enter_context(engines.sail_server()) if engine == "sail" else engine
         session = LazyPySparkResource(spark_config={"spark.remote": address}).spark_session
-        if engine == "sail":
-            _give_up_soon(session)
-        # The server makes the session with the first request; stopping one that it has not made
-        # is an error in the log.
-        _ = session.version
+        engines.prepare(session, in_this_process=engine == "sail")
         stack.callback(session.stop)
         yield session
-
-
-def _give_up_soon(session: "SparkSession") -> None:
-    """Let the client try a dead server twice, not for ten minutes.
-
-    Sail runs in this process and ends with an interrupt (Ctrl-C, a cancelled run): nothing to wait
-    for.
-    """
-    from pyspark.sql.connect.client.retries import DefaultPolicy
-
-    session.client.set_retry_policies([DefaultPolicy(max_retries=2)])

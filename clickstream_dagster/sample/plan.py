@@ -1,15 +1,14 @@
 """What traffic to make: its size, its time, its apps and its share of trouble."""
 
-import re
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+
+from clickstream_dagster.processing.ids import APP_ID, APP_ID_RULE
 
 DEFAULT_END = datetime(2026, 1, 8, tzinfo=UTC)
 DEFAULT_APPS = ("demo_web", "demo_mobile")
 MAX_EVENTS = 1_000_000_000
 MAX_DAYS = 1000
-
-_ID = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,126}")
 
 
 class PlanError(ValueError):
@@ -79,10 +78,8 @@ class TrafficPlan:
         if not self.app_ids:
             raise PlanError("at least one app id is needed")
         for name in (self.project_id, *self.app_ids):
-            if not _ID.fullmatch(name):
-                raise PlanError(
-                    f"{name!r} is not an id: a letter, then up to 126 letters, digits, _ . or -"
-                )
+            if not APP_ID.fullmatch(name):
+                raise PlanError(f"{name!r} is not an id: write {APP_ID_RULE}")
         if len(set(self.app_ids)) < len(self.app_ids):
             raise PlanError("an app id is given twice")
 
