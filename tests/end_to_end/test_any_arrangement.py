@@ -1,0 +1,104 @@
+"""The same requests give identical views however they are cut into batches, sent and replayed."""
+
+import gzip
+import random
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from clickstream_dagster.batches.objects import list_objects
+from clickstream_dagster.processing.engines import spark_session
+from clickstream_dagster.processing.job import BatchSettings, process_batch
+from clickstream_dagster.resources.dbt import Warehouse, run_dbt
+from clickstream_dagster.sample.command import generate_files
+from clickstream_dagster.sample.plan import TrafficPlan
+
+VIEWS = (
+    "clickstream_ods_event_view",
+    "clickstream_ods_event_attr_view",
+    "clickstream_user_dim_view",
+    "clickstream_user_attr_view",
+    "clickstream_session_view",
+    "clickstream_retention_view",
+    "clickstream_lifecycle_daily_view",
+    "clickstream_lifecycle_weekly_view",
+    "clickstream_path_view",
+    "clickstream_device_view",
+)
+PLAN = TrafficPlan(events=6_000, days=4, seed=11)
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Give the requests of some days of troubled traffic, each line as it was sent."""
+    raw = tmp_path_factory.mktemp("raw")
+    generate_files(PLAN, raw)
+    files = sorted(raw.rglob("*.log.gz"))
+    return [line for file in files for line in gzip.decompress(file.read_bytes()).splitlines()]
+
+
+class Arrangement:
+    """Batches of lines into one lake, modelled into one warehouse, step by step."""
+
+    def __init__(self, spark: object, directory: Path) -> None:
+        self.spark = spark
+        self.directory = directory
+        self.sink = directory / "lake"
+        self.file = directory / "warehouse.duckdb"
+
+    def batch(self, name: str, lines: list[bytes]) -> None:
+        """Process lines as a batch of two raw objects."""
+        source = self.directory / "raw" / name
+        source.mkdir(parents=True, exist_ok=True)
+        for number in range(2):
+            content = b"\n".join(lines[number::2])
+            (source / f"{number}.log.gz").write_bytes(gzip.compress(content))
+        settings = BatchSettings("demo", PLAN.app_ids, str(self.sink), name)
+        counters = process_batch(self.spark, settings, list(list_objects(str(source))))
+        assert counters.balanced
+
+    def model(self) -> None:
+        """Bring the models up to date."""
+        run_dbt(["run", "--quiet"], Warehouse(self.sink, "demo", self.file))
+
+
+def differences(one: Path, other: Path) -> dict[str, int]:
+    """Give the number of rows that only one of two warehouses has, of each view that differs."""
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        connection.execute(f"attach '{one}' as one (read_only)")
+        connection.execute(f"attach '{other}' as other (read_only)")
+        counts = {
+            view: connection.execute(
+                f"select (select count(*) from (from one.demo.{view} except all"
+                f" from other.demo.{view})) + (select count(*) from (from other.demo.{view}"
+                f" except all from one.demo.{view}))"
+            ).fetchone()[0]
+            for view in VIEWS
+        }
+        rows = connection.execute(f"select count(*) from one.demo.{VIEWS[0]}").fetchone()[0]
+    assert rows > PLAN.events * 0.9
+    return {view: count for view, count in counts.items() if count}
+
+
+def test_one_batch_equals_shuffled_repeated_and_replayed_batches(
+    lines: list[bytes], tmp_path: Path
+) -> None:
+    with spark_session("sail") as spark:
+        together = Arrangement(spark, tmp_path / "together")
+        together.batch("all", lines)
+        together.model()
+
+        shuffled = random.Random(5).sample(lines, len(lines))
+        parts = [shuffled[number::4] for number in range(4)]
+        apart = Arrangement(spark, tmp_path / "apart")
+        for number in (2, 0, 3):
+            apart.batch(f"part{number}", parts[number])
+        apart.model()
+        # Some more arrive, some a second time under another name, one batch is replayed.
+        apart.batch("part1", parts[1] + parts[2][:500])
+        apart.batch("again", parts[3])
+        apart.batch("part0", parts[0])
+        apart.model()
+    assert differences(together.file, apart.file) == {}
