@@ -50,6 +50,11 @@ def prepared_manifest(warehouse: Warehouse, state: Path) -> Path:
     return state / MANIFEST
 
 
+def prepared_digest(state: Path) -> str:
+    """Give the hash of what the manifest in `state` was made from."""
+    return (state / _STAMP).read_text()
+
+
 def project_digest(folder: Path, warehouse: Warehouse) -> str:
     """Give a hash of everything that the manifest depends on: files, project id, dbt's version."""
     from dbt.version import __version__

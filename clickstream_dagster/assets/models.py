@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from clickstream_dagster.assets.lineage import lineage_metadata
 from clickstream_dagster.assets.manifest import (
     TARGET,
     dbt_executable,
@@ -99,10 +100,9 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
             target=TARGET,
             dbt_executable=dbt_executable(),
         )
+        target = run_directory(state, context.run_id)
         with _environment(warehouse.environment()):
-            invocation = dbt.cli(
-                ["build"], context=context, target_path=run_directory(state, context.run_id)
-            )
+            invocation = dbt.cli(["build"], context=context, target_path=target)
         events, failure, built = [], None, 0
         try:
             for event in invocation.stream():
@@ -116,10 +116,23 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
         except Exception as error:  # what was built before the failure is still told
             failure = error
         tables = table_metadata(warehouse)
+        keys = {
+            event.output_name: context.asset_key_for_output(event.output_name)
+            for event in events
+            if isinstance(event, dg.Output)
+        }
+        lineage = lineage_metadata(
+            project,
+            target,
+            [key.path[-1] for key in keys.values()],
+            {name: told["dagster/column_schema"] for name, told in tables.items()},
+            context.log.debug,
+        )
         for event in events:
             if isinstance(event, dg.Output):
-                key = context.asset_key_for_output(event.output_name)
-                context.add_asset_metadata(tables.get(key.path[-1], {}), asset_key=key)
+                key = keys[event.output_name]
+                told = {**tables.get(key.path[-1], {}), **lineage.get(key.path[-1], {})}
+                context.add_asset_metadata(told, asset_key=key)
             yield event
         if failure is not None:
             raise failure
