@@ -23,3 +23,7 @@ class LakeError(ClickstreamError):
 
 class PluginError(ClickstreamError):
     """A plug-in that can't be found, or that breaks its contract."""
+
+
+class TaskError(ClickstreamError):
+    """A task of a batch that failed for a reason of its own."""

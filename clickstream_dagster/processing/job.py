@@ -8,24 +8,31 @@ visible before a commit; a run of the same batch replaces what an earlier one co
 import json
 import os
 import re
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyspark.errors import PySparkException
 
 from clickstream_dagster.batches.objects import RawObject
+from clickstream_dagster.processing import errors
+from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.engines import parallelism
-from clickstream_dagster.processing.errors import LakeError, SettingError
+from clickstream_dagster.processing.errors import (
+    ClickstreamError,
+    LakeError,
+    SettingError,
+    TaskError,
+)
 from clickstream_dagster.processing.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
 from clickstream_dagster.processing.lake import Lake, LakeFile, file_schema
 from clickstream_dagster.processing.merging import (
@@ -58,6 +65,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _COMMIT_TRIES = 5
+_MOST_FRESHNESS_HOURS = 24 * 3_650
 # Staged rows take about ten times the size of their raw objects in memory.
 _BUCKET_RAW_BYTES = 64 << 20
 _UNIT_ROWS = 1_500_000
@@ -95,8 +103,10 @@ class BatchSettings:
                 raise SettingError(f"app id {app_id!r}: write {APP_ID_RULE}")
         if not self.batch:
             raise SettingError("the batch has no name")
-        if self.freshness_hours < 1:
-            raise SettingError(f"freshness is {self.freshness_hours} hours: write 1 or more")
+        if not 1 <= self.freshness_hours <= _MOST_FRESHNESS_HOURS:
+            raise SettingError(
+                f"freshness is {self.freshness_hours} hours: write 1 to {_MOST_FRESHNESS_HOURS:,}"
+            )
         if "://" in self.sink and not self.sink.startswith("file://"):
             raise SettingError(f"sink {self.sink}: the embedded catalog needs a local directory")
 
@@ -121,58 +131,38 @@ def process_batch(
     for step in steps:
         step.check()
     lake = Lake(settings.sink, settings.project_id)
-    staging = _Staging(lake, settings.batch)
     try:
-        counters, pieces, bad_paths = _stage(spark, steps, settings, objects, staging, tell)
-        return _merge_and_commit(spark, settings, lake, staging, counters, pieces, bad_paths, tell)
+        with Attempt(lake, settings.batch) as attempt:
+            staged = _stage(spark, steps, settings, objects, attempt.directory, tell)
+            return _merge_and_commit(spark, settings, lake, attempt, staged, tell)
     except OSError as error:
         raise LakeError(
             f"the batch {settings.batch} could not be written to {settings.sink}: {error}; mend"
-            " that and run the batch again: the lake has not been changed"
+            " that and run the batch again: it ends as if nothing had happened"
         ) from error
-    finally:
-        staging.remove()
+    except PySparkException as error:
+        raise _task_error(settings.batch, error) from error
 
 
-class _Staging:
-    """The directory of an attempt's intermediate files, and the list of files it may leave.
-
-    What a killed attempt of the same batch has left is removed when the next one starts.
-    """
-
-    def __init__(self, lake: Lake, batch: str) -> None:
-        self.attempt = uuid.uuid4().hex[:12]
-        self._batch_directory = os.path.join(
-            lake.root, "_staging", lake.project_id, re.sub(r"[^\w.=-]", "_", batch)
-        )
-        self.directory = os.path.join(self._batch_directory, self.attempt)
-        self._remove_leftovers(lake)
-        os.makedirs(self.directory)
-
-    def _remove_leftovers(self, lake: Lake) -> None:
-        if not os.path.isdir(self._batch_directory):
-            return
-        live = {path for name in ("ods_event", "bad_event") for path in lake.data_files(name)}
-        for attempt in os.listdir(self._batch_directory):
-            for name in ("ods_event", "bad_event"):
-                for path in _files_of_attempt(lake, name, attempt):
-                    if path not in live:
-                        os.remove(path)
-        shutil.rmtree(self._batch_directory)
-
-    def remove(self) -> None:
-        """Remove the directory, and the batch's when nothing else is in it."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-        if os.path.isdir(self._batch_directory) and not os.listdir(self._batch_directory):
-            os.rmdir(self._batch_directory)
+def _task_error(batch: str, error: "PySparkException") -> ClickstreamError:
+    """Give the error of a task as the task raised it; Spark hands on its text only."""
+    text = str(error)
+    found = re.search(r"(?:\w+\.)*(SourceError|SettingError|LakeError|PluginError): (.*)", text)
+    if found:
+        return getattr(errors, found[1])(found[2].strip())
+    last = text.strip().splitlines()[-1] if text.strip() else type(error).__name__
+    return TaskError(
+        f"a task of the batch {batch} failed: {last}; nothing of it was committed, run it again"
+    )
 
 
-def _files_of_attempt(lake: Lake, table: str, attempt: str) -> Iterator[str]:
-    location = os.path.join(lake.root, lake.project_id, table, "data")
-    for directory, _, names in os.walk(location):
-        for name in names:
-            if name.startswith(f"{attempt}-"):
-                yield os.path.join(directory, name)
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """What the first pass leaves for the second."""
+
+    counters: BatchCounters
+    pieces: Sequence[Piece]
+    bad_paths: Sequence[str]
 
 
 def _stage(
@@ -180,23 +170,23 @@ def _stage(
     steps: Sequence[Plugin],
     settings: BatchSettings,
     objects: Sequence[RawObject],
-    staging: _Staging,
+    directory: str,
     tell: Progress,
-) -> tuple[BatchCounters, list[Piece], list[str]]:
+) -> _Staged:
     counters = BatchCounters()
     if not objects:
-        return counters, [], []
+        return _Staged(counters, [], [])
     started = time.monotonic()
     size = sum(raw.size for raw in objects)
     tell(f"reading {len(objects):,} raw objects, {size / 1e6:,.1f} MB")
     shares = _equal_shares(objects, lambda raw: raw.size, parallelism())
     rule = StagingRule(
-        directory=staging.directory,
+        directory=directory,
         app_ids=settings.app_ids,
         freshness_hours=settings.freshness_hours,
         buckets=max(1, -(-size // _BUCKET_RAW_BYTES)),
     )
-    read = partial(_read_share, shares=shares, directory=staging.directory)
+    read = partial(_read_share, shares=shares, directory=directory)
     # Neighbouring Arrow steps run as one function of a task: rows don't leave Python between.
     fused = [read]
     rest = list(steps)
@@ -223,14 +213,14 @@ def _stage(
         else:
             bad_paths.append(value["path"])
     for number in range(len(shares)):
-        with open(_tally_path(staging.directory, number), "rb") as file:
+        with open(_tally_path(directory, number), "rb") as file:
             counters.add(json.load(file))
     counters.decoded = counters.requests - counters.bad_requests
     tell(
         f"decoded {counters.events:,} events of {counters.requests:,} requests"
         f" in {time.monotonic() - started:.1f} s"
     )
-    return counters, pieces, bad_paths
+    return _Staged(counters, pieces, bad_paths)
 
 
 def _chain(functions: Sequence[Callable]) -> Callable:
@@ -273,99 +263,102 @@ def _merge_and_commit(
     spark: "SparkSession",
     settings: BatchSettings,
     lake: Lake,
-    staging: _Staging,
-    staged: BatchCounters,
-    pieces: Sequence[Piece],
-    bad_paths: Sequence[str],
+    attempt: Attempt,
+    staged: _Staged,
     tell: Progress,
 ) -> BatchCounters:
     from pyiceberg.exceptions import CommitFailedException, ValidationException
 
+    started = time.monotonic()
+    conflicts = (CommitFailedException, ValidationException)
     for _ in range(_COMMIT_TRIES):
-        counters = BatchCounters(**staged.as_dict())
-        written: list[str] = []
+        counters = BatchCounters(**staged.counters.as_dict())
         try:
-            _merge(spark, settings, lake, staging, counters, pieces, bad_paths, written, tell)
-        except (CommitFailedException, ValidationException):
+            _merge_events(spark, settings, lake, attempt, staged, counters)
+            break
+        except conflicts:
             # Another batch has committed since the lake was read: merge against its rows, too.
-            _remove_files(written)
+            attempt.remove_uncommitted()
             tell("another batch has changed the lake meanwhile: merging again")
-            continue
-        except BaseException:
-            _remove_files(set(written) - set(lake.data_files("ods_event")))
-            raise
-        return counters
-    raise LakeError(
+    else:
+        raise _too_many_conflicts(settings)
+    for _ in range(_COMMIT_TRIES):
+        try:
+            _write_bad(settings, lake, attempt, staged, counters)
+            break
+        except conflicts:
+            attempt.remove_uncommitted()
+    else:
+        raise _too_many_conflicts(settings)
+    tell(
+        f"committed {counters.written:,} events in {counters.data_files:,} data files,"
+        f" {counters.bad:,} bad records in {time.monotonic() - started:.1f} s"
+    )
+    return counters
+
+
+def _too_many_conflicts(settings: BatchSettings) -> LakeError:
+    return LakeError(
         f"the batch {settings.batch} could not be committed: other writers changed the lake"
         f" {_COMMIT_TRIES} times meanwhile; run it again"
     )
 
 
-def _remove_files(paths: Sequence[str] | set[str]) -> None:
-    for path in paths:
-        if os.path.exists(path):
-            os.remove(path)
-
-
-def _merge(
+def _merge_events(
     spark: "SparkSession",
     settings: BatchSettings,
     lake: Lake,
-    staging: _Staging,
+    attempt: Attempt,
+    staged: _Staged,
     counters: BatchCounters,
-    pieces: Sequence[Piece],
-    bad_paths: Sequence[str],
-    written: list[str],
-    tell: Progress,
 ) -> None:
-    started = time.monotonic()
-    table, bad_table = lake.table("ods_event"), lake.table("bad_event")
-    rule = _write_rule(table, settings, staging)
+    table = lake.table("ods_event")
+    rule = _write_rule(table, settings, attempt)
     live = lake.files("ods_event")
     of_batch = [file for file in live if file.may_hold(settings.batch)]
     replaced = [file for file in of_batch if file.holds_only(settings.batch)]
     shared = [file for file in of_batch if not file.holds_only(settings.batch)]
 
-    superseded: dict[str, set[int]] = {file.path: set() for file in shared}
-    units = _units(pieces, live, replaced, shared)
-    for value in _run_merge(spark, units, rule):
+    written: list[str] = []
+    gone: dict[str, set[int]] = {file.path: set() for file in shared}
+    for value in _run_merge(spark, _units(staged.pieces, live, replaced, shared), rule):
         if "tally" in value:
             counters.add(value["tally"])
         elif "file" in value:
             written.append(value["file"])
         else:
-            superseded.setdefault(value["path"], set()).update(value["rows"])
-    by_path = {file.path: file for file in live}
-    corrected = [by_path[path] for path in superseded]
-    with ThreadPoolExecutor(4) as pool:
-        rewritten = pool.map(lambda file: _rewrite(file, superseded[file.path], rule), corrected)
-        written += [path for path in rewritten if path]
+            gone.setdefault(value["path"], set()).update(value["rows"])
+    corrected = [file for file in live if file.path in gone]
+    rewritten = [_rewrite(file, gone[file.path], rule) for file in corrected]
+    written += [path for path in rewritten if path]
     counters.data_files = len(written)
-
-    bad_rule = _write_rule(bad_table, settings, staging)
-    bad_files = write_bad_rows(bad_paths, bad_rule) if bad_paths else []
-    written += bad_files
-    properties = _snapshot_properties(settings, staging, counters)
-    bad_replaced = [file for file in lake.files("bad_event") if file.holds_only(settings.batch)]
-    lake.commit(bad_table, remove=bad_replaced, add=bad_files, properties=properties)
     lake.commit(
         table,
         remove=[*replaced, *corrected],
-        add=[path for path in written if path not in set(bad_files)],
-        properties=properties,
-    )
-    tell(
-        f"committed {counters.written:,} events in {counters.data_files:,} data files,"
-        f" {counters.bad:,} bad records in {time.monotonic() - started:.1f} s"
+        add=written,
+        properties=_snapshot_properties(settings, attempt, counters),
     )
 
 
-def _write_rule(table: "Table", settings: BatchSettings, staging: _Staging) -> WriteRule:
+def _write_bad(
+    settings: BatchSettings, lake: Lake, attempt: Attempt, staged: _Staged, counters: BatchCounters
+) -> None:
+    table = lake.table("bad_event")
+    replaced = [file for file in lake.files("bad_event") if file.holds_only(settings.batch)]
+    lake.commit(
+        table,
+        remove=replaced,
+        add=write_bad_rows(staged.bad_paths, _write_rule(table, settings, attempt)),
+        properties=_snapshot_properties(settings, attempt, counters),
+    )
+
+
+def _write_rule(table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
     return WriteRule(
         location=table.location().removeprefix("file://"),
         schema=file_schema(table),
         batch=settings.batch,
-        attempt=staging.attempt,
+        attempt=attempt.id,
     )
 
 
@@ -444,28 +437,34 @@ def _run_merge(
 
 def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
     """Write a live file again without some rows and without rows of the batch at hand."""
-    table = pq.ParquetFile(file.path).read()
-    keep = pc.not_equal(table.column("ingest_batch"), rule.batch)
-    mask = keep.to_numpy(zero_copy_only=False).copy()
-    mask[list(rows)] = False
-    kept = table.filter(pa.array(mask))
-    if kept.num_rows == 0:
-        return None
     path = os.path.join(
         os.path.dirname(file.path), f"{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
     )
-    arrays = [kept.column(name).combine_chunks() for name in rule.schema.names]
+    source = pq.ParquetFile(file.path)
+    first = kept = 0
     with open_data_file(path, rule.schema) as writer:
-        writer.write_table(pa.table(arrays, schema=rule.schema))
-    return path
+        for number in range(source.num_row_groups):
+            group = source.read_row_group(number)
+            keep = np.asarray(pc.not_equal(group.column("ingest_batch"), rule.batch)).copy()
+            keep[[row - first for row in rows if first <= row < first + group.num_rows]] = False
+            first += group.num_rows
+            kept += int(keep.sum())
+            part = group.filter(pa.array(keep))
+            writer.write_table(
+                pa.table([part.column(name) for name in rule.schema.names], schema=rule.schema)
+            )
+    if kept:
+        return path
+    os.remove(path)
+    return None
 
 
 def _snapshot_properties(
-    settings: BatchSettings, staging: _Staging, counters: BatchCounters
+    settings: BatchSettings, attempt: Attempt, counters: BatchCounters
 ) -> dict[str, str]:
     counts = {f"clickstream.{name}": str(count) for name, count in counters.as_dict().items()}
     return {
         "clickstream.batch": settings.batch,
-        "clickstream.attempt": staging.attempt,
+        "clickstream.attempt": attempt.id,
         **counts,
     }

@@ -4,9 +4,9 @@
 # envelope; JSON escaping can double a body.
 MAX_RECORD_BYTES = 16 << 20
 
-# What a request body may grow to when it is unpacked.
-MAX_BODY_BYTES = 64 << 20
+# What a request body may grow to when it is unpacked. The SDKs send at most 512 KB.
+MAX_BODY_BYTES = 32 << 20
 
-# Client clocks outside of these years say nothing about when an event happened. ms since 1970.
+# Clocks outside of these years say nothing about when something happened. ms since 1970.
 MIN_TIMESTAMP_MS = 946_684_800_000  # 2000-01-01
 MAX_TIMESTAMP_MS = 4_102_444_800_000  # 2100-01-01

@@ -6,6 +6,7 @@ batch brings it. So the lake does not depend on the order in which batches are p
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
 from urllib.parse import quote
@@ -205,12 +206,16 @@ def _count_written(rows: pa.Table, counts: dict[str, int]) -> None:
 
 
 class _DataFiles:
-    """Parquet files of one partition, closed and followed by the next at FILE_BYTES."""
+    """Parquet files of one partition, closed and followed by the next at FILE_BYTES.
+
+    The path of each file is added to `paths`.
+    """
 
     def __init__(self, rule: WriteRule, name: str, paths: list[str]) -> None:
         self._rule = rule
         self._name = name
         self._paths = paths
+        self._path = ""
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> "_DataFiles":
@@ -224,16 +229,17 @@ class _DataFiles:
         """Append sorted rows of the partition."""
         if rows.num_rows == 0:
             return
-        if self._writer is not None and os.path.getsize(self._paths[-1]) > FILE_BYTES:
+        if self._writer is not None and os.path.getsize(self._path) > FILE_BYTES:
             self._writer.close()
             self._writer = None
         if self._writer is None:
             directory = partition_directory(self._rule.location, rows)
             os.makedirs(directory, exist_ok=True)
             number = len(self._paths)
-            path = os.path.join(directory, f"{self._rule.attempt}-{self._name}-{number}.parquet")
-            self._paths.append(path)
-            self._writer = open_data_file(path, self._rule.schema)
+            name = f"{self._rule.attempt}-{self._name}-{number}.parquet"
+            self._path = os.path.join(directory, name)
+            self._paths.append(self._path)
+            self._writer = open_data_file(self._path, self._rule.schema)
         self._writer.write_table(
             in_file_schema(rows, self._rule.schema, self._rule.batch),
             row_group_size=ROW_GROUP_ROWS,
@@ -285,15 +291,17 @@ def in_file_schema(rows: pa.Table, schema: pa.Schema, batch: str) -> pa.Table:
 
 
 def write_bad_rows(paths: Sequence[str], rule: WriteRule) -> list[str]:
-    """Write the staged bad rows, a file per day of arrival; give the files."""
-    batches: list[pa.RecordBatch] = []
-    for path in paths:
-        with pa.memory_map(path) as source:
-            batches += list(pa.ipc.open_file(source).read_all().to_batches())
-    rows = pa.Table.from_batches(batches)
+    """Write the staged bad rows, a file per day of arrival, batch by batch; give the files."""
     written: list[str] = []
-    for day in pc.unique(rows.column("ingest_date")):
-        of_day = rows.filter(pc.equal(rows.column("ingest_date"), day))
-        with _DataFiles(rule, f"bad-{day}", written) as files:
-            files.write(of_day.sort_by([(name, "ascending") for name in _ARRIVAL]))
+    with ExitStack() as stack:
+        files: dict[date, _DataFiles] = {}
+        for path in paths:
+            source = stack.enter_context(pa.memory_map(path))
+            reader = pa.ipc.open_file(source)
+            for place in range(reader.num_record_batches):
+                rows = pa.Table.from_batches([reader.get_batch(place)])
+                for day in pc.unique(rows.column("ingest_date")).to_pylist():
+                    if day not in files:
+                        files[day] = stack.enter_context(_DataFiles(rule, f"bad-{day}", written))
+                    files[day].write(rows.filter(pc.equal(rows.column("ingest_date"), day)))
     return written

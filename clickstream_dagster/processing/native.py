@@ -6,13 +6,16 @@ import pyarrow as pa
 
 def connect() -> duckdb.DuckDBPyConnection:
     """Open a private in-memory DuckDB for one task; it never loads anything from outside."""
-    return duckdb.connect(
+    connection = duckdb.connect(
         config={
             "threads": 1,  # the engine runs a task a core already
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
     )
+    # Times without an offset are UTC wherever the task runs.
+    connection.execute("set timezone = 'UTC'")
+    return connection
 
 
 def parse_json(

@@ -30,7 +30,8 @@ def open_object(uri: str) -> BinaryIO:
             from pyarrow import fs
 
             filesystem, path = fs.FileSystem.from_uri(uri)
-            return filesystem.open_input_stream(path)
+            # By default it would unpack by the name's ending, and fail for a damaged object.
+            return filesystem.open_input_stream(path, compression=None)
         return open(uri.removeprefix("file://"), "rb")
     except OSError as error:
         raise SourceError(
@@ -40,12 +41,14 @@ def open_object(uri: str) -> BinaryIO:
 
 
 def read_lines(stream: BinaryIO) -> Iterator[pa.BinaryArray]:
-    """Give the non-empty lines of a raw object, gzip or plain, as arrays of some megabytes.
+    """Give the lines of a raw object, gzip or plain, as arrays of some megabytes.
 
-    A line keeps its end. Memory stays bounded by MAX_RECORD_BYTES whatever the object holds.
-    Raises BrokenObjectError behind the last whole line when the object is cut or damaged.
+    A line keeps its end, and an empty one is a line. Memory stays bounded whatever the object
+    holds: of a line longer than MAX_RECORD_BYTES only that many bytes are given. Raises
+    BrokenObjectError behind the last whole line when the object is cut or damaged.
     """
     rest = b""
+    skipping = False
     source = _inflate(stream)
     while True:
         try:
@@ -54,15 +57,17 @@ def read_lines(stream: BinaryIO) -> Iterator[pa.BinaryArray]:
             raise BrokenObjectError(str(error), rest + error.rest) from error
         if data is None:
             break
+        if skipping:
+            _, found, data = data.partition(b"\n")
+            skipping = not found
         block = rest + data
         end = block.rfind(b"\n") + 1
         if end:
             yield _lines(block[:end])
         rest = block[end:]
         if len(rest) > MAX_RECORD_BYTES:
-            raise BrokenObjectError(
-                f"a line is longer than {MAX_RECORD_BYTES} bytes", rest[:MAX_RECORD_BYTES]
-            )
+            yield _lines(rest[:MAX_RECORD_BYTES])
+            rest, skipping = b"", True
     if rest:
         yield _lines(rest)
 
@@ -73,15 +78,9 @@ def _lines(block: bytes) -> pa.BinaryArray:
     if len(ends) == 0 or ends[-1] != len(block):
         ends = np.append(ends, len(block))
     offsets = np.concatenate([[0], ends]).astype(np.int32)
-    lines = pa.BinaryArray.from_buffers(
+    return pa.BinaryArray.from_buffers(
         pa.binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(block)]
     )
-    # Only a short line can be an empty one.
-    short = np.flatnonzero(np.diff(offsets) < 8)
-    blank = [place for place in short if not lines[place].as_py().strip()]
-    if not blank:
-        return lines
-    return lines.filter(pa.array(~np.isin(np.arange(len(lines)), blank)))
 
 
 def _inflate(stream: BinaryIO) -> Iterator[bytes]:
@@ -100,8 +99,10 @@ def _inflate(stream: BinaryIO) -> Iterator[bytes]:
         if out:
             yield out
         if inflater.eof:
-            # A gzip file may hold several members, one behind the other.
-            data = inflater.unused_data or stream.read(_CHUNK)
+            # A gzip file may hold several members, one behind the other, and zeros at its end.
+            data = inflater.unused_data.lstrip(b"\0")
+            while len(data) < len(_GZIP_MAGIC) and (more := stream.read(_CHUNK)):
+                data = (data + more).lstrip(b"\0")
             if not data:
                 return
             if not data.startswith(_GZIP_MAGIC):

@@ -15,7 +15,11 @@ import pyarrow.compute as pc
 from isal import isal_zlib
 
 from clickstream_dagster.batches.objects import RawObject
-from clickstream_dagster.processing.limits import MAX_BODY_BYTES
+from clickstream_dagster.processing.limits import (
+    MAX_BODY_BYTES,
+    MAX_TIMESTAMP_MS,
+    MIN_TIMESTAMP_MS,
+)
 from clickstream_dagster.processing.native import connect, parse_json
 from clickstream_dagster.processing.records import BrokenObjectError, open_object, read_lines
 
@@ -46,6 +50,12 @@ REQUEST = pa.schema(
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLANK = " \t\r\n\ufeff"  # some clients send a byte order mark
 _BATCH_BYTES = 24 << 20
+_UNPACKED_BYTES = 32 << 20
+
+
+def _plausible(ms: str) -> str:
+    return f"case when {ms} between {MIN_TIMESTAMP_MS} and {MAX_TIMESTAMP_MS - 1} then {ms} end"
+
 
 # Texts, so that a value of an unexpected type is still read.
 _RECORD_STRUCTURE = json.dumps(
@@ -67,18 +77,18 @@ _RECORD_STRUCTURE = json.dumps(
         "VARCHAR",
     )
 )
-_RECORDS = """
+_RECORDS = f"""
 with record as (
-    select *, {parse} as r
+    select *, {{parse}} as r
     from lines
 )
 select
     coalesce(r.rid, source_object || '#' || source_line) as request_id,
     coalesce(
-        nullif(try_cast(r.ingest_time as bigint), 0),
-        nullif(try_cast(r.server_ingest_time as bigint), 0),
-        epoch_ms(try_cast(r.timestamp as timestamptz)),
-        epoch_ms(try_cast(r.date as timestamptz)),
+        {_plausible("try_cast(r.ingest_time as bigint)")},
+        {_plausible("try_cast(r.server_ingest_time as bigint)")},
+        {_plausible("epoch_ms(try_cast(r.timestamp as timestamptz))")},
+        {_plausible("epoch_ms(try_cast(r.date as timestamptz))")},
         arrival
     ) as ingest_timestamp,
     r.ip as ip,
@@ -152,11 +162,11 @@ class ReadTally:
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """Sink records of one raw object, the first of them on line `first`."""
+    """Sink records of one raw object, and the number of the line that each is on."""
 
     records: pa.BinaryArray
     source: RawObject
-    first: int
+    numbers: np.ndarray
 
 
 def read_requests(objects: Iterable[RawObject], tally: ReadTally) -> Iterator[pa.RecordBatch]:
@@ -174,11 +184,12 @@ def read_requests(objects: Iterable[RawObject], tally: ReadTally) -> Iterator[pa
             number = 1
             with open_object(raw.uri) as stream:
                 try:
-                    for records in read_lines(stream):
-                        waiting.append(_Lines(records, raw, number))
-                        number += len(records)
-                        tally.requests += len(records)
-                        waiting_bytes += records.nbytes
+                    for lines in read_lines(stream):
+                        part = _without_blank(lines, raw, number)
+                        number += len(lines)
+                        tally.requests += len(part.records)
+                        waiting.append(part)
+                        waiting_bytes += part.records.nbytes
                         if waiting_bytes >= _BATCH_BYTES:
                             yield from _requests(waiting, connection)
                             waiting, waiting_bytes = [], 0
@@ -187,6 +198,17 @@ def read_requests(objects: Iterable[RawObject], tally: ReadTally) -> Iterator[pa
                     yield _broken_object(raw, number, error)
         if waiting:
             yield from _requests(waiting, connection)
+
+
+def _without_blank(lines: pa.BinaryArray, raw: RawObject, first: int) -> _Lines:
+    numbers = np.arange(first, first + len(lines))
+    # Only a short line can be a blank one.
+    short = np.flatnonzero(np.asarray(pc.less(pc.binary_length(lines), 8)))
+    blank = [place for place in short if not lines[place].as_py().strip()]
+    if blank:
+        keep = ~np.isin(np.arange(len(lines)), blank)
+        lines, numbers = lines.filter(pa.array(keep)), numbers[keep]
+    return _Lines(lines, raw, numbers)
 
 
 def _broken_object(raw: RawObject, number: int, error: BrokenObjectError) -> pa.RecordBatch:
@@ -207,22 +229,22 @@ def _requests(
 ) -> Iterator[pa.RecordBatch]:
     records = pa.concat_arrays([part.records for part in lines])
     sizes = [len(part.records) for part in lines]
-    numbers = [np.arange(part.first, part.first + len(part.records)) for part in lines]
     columns = {
         "line": _utf8(records),
         "source_object": pa.array([part.source.uri for part in lines]).take(_repeat(sizes)),
-        "source_line": pa.array(np.concatenate(numbers)),
+        "source_line": pa.array(np.concatenate([part.numbers for part in lines])),
         "arrival": pa.array([part.source.arrival_ms for part in lines]).take(_repeat(sizes)),
     }
     connection.register("lines", pa.table(columns))
     table = parse_json(connection, _RECORDS, "line", _RECORD_STRUCTURE)
     connection.unregister("lines")
-    bodies, reasons, details = _decode(
+    table = table.append_column("record", records)
+    for start, stop, decoded in _decode(
         table.column("body").combine_chunks(), table.column("readable").combine_chunks()
-    )
-    changed = {"body": bodies, "record": records, "bad_reason": reasons, "bad_detail": details}
-    arrays = [changed[name] if name in changed else table.column(name) for name in REQUEST.names]
-    yield from pa.table(arrays, schema=REQUEST).to_batches()
+    ):
+        part = table.slice(start, stop - start)
+        arrays = [decoded[name] if name in decoded else part.column(name) for name in REQUEST.names]
+        yield from pa.table(arrays, schema=REQUEST).combine_chunks().to_batches()
 
 
 def _repeat(sizes: list[int]) -> pa.Array:
@@ -246,34 +268,50 @@ def _decoded_or_empty(text: bytes) -> str:
 
 def _decode(
     data: pa.StringArray, readable: pa.BooleanArray
-) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
-    """Give bodies as JSON text, and the reason and detail of those that can't be.
+) -> Iterator[tuple[int, int, dict[str, pa.StringArray]]]:
+    """Give the bodies of rows `start` to `stop` as JSON text, or why there is none.
 
-    Plain JSON arrays, the usual case, are passed on as they are.
+    Plain JSON arrays, the usual case, are passed on as they are. A slice ends as soon as its
+    packed bodies have grown to some megabytes.
     """
-    other = pc.invert(pc.fill_null(pc.starts_with(data, "["), False))
-    decoded: list[tuple[str | None, str | None, str | None]] = []
-    for body, is_record in zip(
-        data.filter(other).to_pylist(), readable.filter(other).to_pylist(), strict=True
-    ):
-        if not is_record:
-            decoded.append((None, BadReason.NOT_A_RECORD, "the line is no JSON object"))
-            continue
-        try:
-            decoded.append((decode_body(body), None, None))
-        except BadBodyError as error:
-            decoded.append((None, error.reason, str(error)))
-    bodies, reasons, details = (
-        (pa.array(column, pa.string()) for column in zip(*decoded, strict=True))
-        if decoded
-        else (pa.nulls(0, pa.string()),) * 3
-    )
+    other = np.asarray(pc.invert(pc.fill_null(pc.starts_with(data, "["), False)))
+    start = size = 0
+    decoded: list[_Decoded] = []
+    for place in np.flatnonzero(other):
+        decoded.append(_decode_one(data[place].as_py(), readable[place].as_py()))
+        size += len(decoded[-1][0] or "")
+        if size >= _UNPACKED_BYTES:
+            stop = int(place) + 1
+            yield start, stop, _decoded_columns(data[start:stop], other[start:stop], decoded)
+            start, size, decoded = stop, 0, []
+    if start < len(data):
+        yield start, len(data), _decoded_columns(data[start:], other[start:], decoded)
+
+
+_Decoded = tuple[str | None, str | None, str | None]
+
+
+def _decode_one(body: str | None, is_record: bool) -> _Decoded:
+    if not is_record:
+        return None, BadReason.NOT_A_RECORD, "the line is no JSON object"
+    try:
+        return decode_body(body), None, None
+    except BadBodyError as error:
+        return None, error.reason, str(error)
+
+
+def _decoded_columns(
+    data: pa.StringArray, other: np.ndarray, decoded: list[_Decoded]
+) -> dict[str, pa.StringArray]:
+    mask = pa.array(other)
     nothing = pa.nulls(len(data), pa.string())
-    return (
-        pc.replace_with_mask(data, other, bodies),
-        pc.replace_with_mask(nothing, other, reasons),
-        pc.replace_with_mask(nothing, other, details),
-    )
+    columns: dict[str, pa.StringArray] = {}
+    for place, (name, given) in enumerate(
+        {"body": data, "bad_reason": nothing, "bad_detail": nothing}.items()
+    ):
+        values = pa.array([row[place] for row in decoded], pa.string())
+        columns[name] = pc.replace_with_mask(given, mask, values)
+    return columns
 
 
 def envelope(record: bytes) -> str | None:

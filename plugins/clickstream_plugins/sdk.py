@@ -135,7 +135,11 @@ event as (
 typed as (
     select
         *,
-        try_cast(e.timestamp as bigint) as event_ms,
+        case
+            when try_cast(e.timestamp as bigint)
+                between {MIN_TIMESTAMP_MS} and {MAX_TIMESTAMP_MS - 1}
+            then try_cast(e.timestamp as bigint)
+        end as event_ms,
         coalesce(e.event_id, '') = '' as no_event_id,
         coalesce(e.event_type, '') = '' as no_event_name,
         coalesce(e.app_id, '') = '' as no_app_id,
@@ -173,10 +177,7 @@ select
     ) as device,
     e.ecommerce as ecommerce,
     event_bundle_sequence_id,
-    case
-        when event_ms between {MIN_TIMESTAMP_MS} and {MAX_TIMESTAMP_MS - 1}
-        then cast(epoch_ms(event_ms) as date)
-    end as event_date,
+    cast(epoch_ms(event_ms) as date) as event_date,
     case
         when json_type(e.event_dimensions) = 'OBJECT'
         then from_json(e.event_dimensions, '"MAP(VARCHAR, JSON)"')
@@ -226,9 +227,7 @@ select
         when no_app_id then '{BadReason.MISSING_APP_ID}'
         when no_user then '{BadReason.MISSING_USER}'
         when coalesce(e.timestamp, '') = '' then '{BadReason.MISSING_TIMESTAMP}'
-        when event_ms is null
-            or event_ms not between {MIN_TIMESTAMP_MS} and {MAX_TIMESTAMP_MS - 1}
-            then '{BadReason.TIMESTAMP_OUT_OF_RANGE}'
+        when event_ms is null then '{BadReason.TIMESTAMP_OUT_OF_RANGE}'
     end as bad_reason,
     case
         when bad_reason = '{BadReason.TIMESTAMP_OUT_OF_RANGE}'
@@ -382,6 +381,10 @@ def _from_user(entries: KeyValues) -> dict[str, pa.Array]:
     ltv = entries.is_key("_user_ltv_revenue", "_user_ltv_currency")
     has_revenue = np.asarray(revenue.is_valid())
     keep = ~(ltv & has_revenue[entries.row])
+    plausible = pc.and_(
+        pc.greater_equal(set_timestamp, 0), pc.less(set_timestamp, MAX_TIMESTAMP_MS)
+    )
+    set_timestamp = pc.if_else(plausible, set_timestamp, pa.scalar(None, pa.int64()))
     fields["set_timestamp_micros"] = pc.multiply(set_timestamp, 1000)
     return {
         "user_properties": entries.structs(fields, keep),
@@ -410,37 +413,41 @@ def _double_of(entries: KeyValues, key: str, fields: dict[str, pa.Array]) -> pa.
     """Give the number under a key, also when it was sent as text."""
     text = _text_of(entries, key, fields)
     is_number = pc.match_substring_regex(text, r"^-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$")
-    return pc.if_else(is_number, text, pa.scalar(None, pa.string())).cast(pa.float64())
+    number = pc.if_else(is_number, text, pa.scalar(None, pa.string())).cast(pa.float64())
+    return pc.if_else(pc.is_finite(number), number, pa.scalar(None, pa.float64()))
 
 
 def _bad_events(
     events: pa.Table, requests: pa.Table, context: PluginContext
 ) -> Iterator[pa.RecordBatch]:
-    carriers = requests.take(events.column("place"))
-    payloads: list[bytes] = []
-    body, elements = None, []
-    for row_body, position in zip(
-        carriers.column("body").to_pylist(),
-        events.column("request_position").to_pylist(),
-        strict=True,
-    ):
-        if row_body != body:
-            body, elements = row_body, array_elements(row_body)
-        payloads.append((elements[position] if position < len(elements) else body).encode())
-    columns = [
-        "event_id",
-        "ingest_timestamp",
-        "app_id",
-        "request_id",
-        "request_position",
-        "source_object",
-        "source_line",
-        "bad_reason",
-        "bad_detail",
+    # What belongs to a request is looked up once, however many of its events are bad.
+    encoded = events.column("place").combine_chunks().dictionary_encode()
+    carriers = requests.take(encoded.dictionary)
+    elements = [array_elements(body) for body in carriers.column("body").to_pylist()]
+    envelopes = [envelope(record) for record in carriers.column("record").to_pylist()]
+    payloads = [
+        elements[carrier][position].encode() if position < len(elements[carrier]) else b""
+        for carrier, position in zip(
+            encoded.indices.to_pylist(), events.column("request_position").to_pylist(), strict=True
+        )
     ]
-    yield from _bad_rows(
-        events.select(columns), carriers.column("record"), pa.array(payloads, pa.binary()), context
-    )
+    columns = {
+        name: events.column(name)
+        for name in (
+            "event_id",
+            "ingest_timestamp",
+            "app_id",
+            "request_id",
+            "request_position",
+            "source_object",
+            "source_line",
+            "bad_reason",
+            "bad_detail",
+        )
+    }
+    columns["envelope"] = pa.array(envelopes, pa.string()).take(encoded.indices)
+    columns["payload"] = pa.array(payloads, pa.binary())
+    yield from _bad_rows(columns, context)
 
 
 def _bad_requests(
@@ -459,40 +466,39 @@ def _bad_requests(
         bad = reasons.filter(reasons.column("bad_reason").is_valid()).select(requests.column_names)
         unread = pa.concat_tables([unread, bad.cast(requests.schema)])
     if unread.num_rows:
-        rows = unread.rename_columns({"request_app_id": "app_id"})
-        yield from _bad_rows(
-            rows.drop_columns(["record", "body"]), unread.column("record"), None, context
-        )
+        lines = [line.strip() for line in unread.column("record").to_pylist()]
+        columns = {
+            ("app_id" if name == "request_app_id" else name): unread.column(name)
+            for name in unread.column_names
+            if name not in ("record", "body")
+        }
+        columns["envelope"] = pa.array([envelope(line) for line in lines], pa.string())
+        columns["payload"] = pa.array(lines, pa.binary())
+        yield from _bad_rows(columns, context)
 
 
-def _bad_rows(
-    rows: pa.Table,
-    records: pa.ChunkedArray,
-    payloads: pa.BinaryArray | None,
-    context: PluginContext,
-) -> Iterator[pa.RecordBatch]:
-    """Give bad rows with their envelope; without other bytes the record itself is the payload."""
-    lines = [line.strip() for line in records.to_pylist()]
-    columns = {
-        **{name: rows.column(name) for name in rows.column_names},
-        "project_id": pa.repeat(context.project_id, rows.num_rows),
-        "envelope": pa.array([envelope(line) for line in lines], pa.string()),
-        "payload": pa.array(lines, pa.binary()) if payloads is None else payloads,
-    }
-    yield from conform(pa.table(columns), EVENT).to_batches()
+def _bad_rows(columns: dict[str, pa.Array], context: PluginContext) -> Iterator[pa.RecordBatch]:
+    size = len(columns["bad_reason"])
+    project = pa.repeat(context.project_id, size)
+    yield from conform(pa.table({**columns, "project_id": project}), EVENT).to_batches()
 
 
 def array_elements(text: str) -> list[str]:
-    """Give the exact text of every element of a JSON array, up to the first unreadable one."""
+    """Give the exact text of every element of a JSON array.
+
+    Where an element can't be read (it is nested too deeply), the rest of the text is the last one.
+    """
     decoder = json.JSONDecoder()
     elements: list[str] = []
-    place = text.index("[") + 1
+    place = start = text.index("[") + 1
     try:
         while True:
             while text[place] in " \t\r\n,":
                 place += 1
             start = place
+            if text[start] == "]":
+                return elements
             _, place = decoder.raw_decode(text, start)
             elements.append(text[start:place])
     except (ValueError, RecursionError, IndexError):
-        return elements
+        return [*elements, text[start:]]

@@ -17,7 +17,7 @@ from clickstream_dagster.processing.plugins import ArrowPlugin
 
 # Programs that name themselves without being in ua-parser's list of spiders.
 _PROGRAM = re.compile(
-    r"bot\b|crawl|spider|slurp|headless|lighthouse|monitor|preview|scrap|fetcher"
+    r"(?<!cu)bot\b|crawl|spider|slurp|headless|lighthouse|monitor|preview|scrap|fetcher"
     r"|^(curl|wget|python|java|go-http|okhttp/[0-9.]+$|libwww|httpie|axios|node)",
     re.IGNORECASE,
 )
@@ -25,6 +25,7 @@ _TABLET = re.compile(
     r"ipad|tablet|kindle|silk|playbook|nexus (7|9|10)|sm-t\d|android(?!.*mobile)", re.IGNORECASE
 )
 _MOBILE = re.compile(r"mobi|iphone|ipod|android|windows phone|cfnetwork.*darwin", re.IGNORECASE)
+_MOST_CHARACTERS = 1_000  # a header may be longer; what matters stands in front
 _DESKTOP_OS = {"Windows", "Mac OS X", "Linux", "Ubuntu", "Chrome OS", "Fedora", "FreeBSD"}
 
 
@@ -99,7 +100,9 @@ class UaEnrichment(ArrowPlugin):
         """Give the events with their user agent read."""
         for batch in batches:
             found = look_up_distinct(
-                batch.column("user_agent"), lambda text: astuple(parse_user_agent(text)), _TYPE
+                batch.column("user_agent"),
+                lambda text: astuple(parse_user_agent(text[:_MOST_CHARACTERS])),
+                _TYPE,
             )
             *device, is_bot = found.flatten()
             names = _TYPE.names[:-1]

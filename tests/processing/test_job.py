@@ -10,10 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from clickstream_dagster.batches.objects import list_objects
 from clickstream_dagster.processing import job as job_module
+from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.engines import spark_session
-from clickstream_dagster.processing.errors import EngineError, LakeError, PluginError, SettingError
-from clickstream_dagster.processing.job import BatchSettings
+from clickstream_dagster.processing.errors import (
+    EngineError,
+    LakeError,
+    PluginError,
+    SettingError,
+    SourceError,
+)
+from clickstream_dagster.processing.job import BatchSettings, process_batch
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.processing.schema import BAD_EVENT, ODS_EVENT
 from tests.processing.conftest import Pipeline
@@ -203,8 +211,8 @@ def test_what_a_killed_attempt_has_left_is_removed(
             raise KeyboardInterrupt
 
         patch.setattr(Lake, "commit", die)
-        patch.setattr(job_module._Staging, "remove", lambda self: None)
-        patch.setattr(job_module, "_remove_files", lambda paths: None)
+        patch.setattr(Attempt, "remove_uncommitted", lambda self: None)
+        patch.setattr(Attempt, "_remove_directory", lambda self: None)
         with pytest.raises(KeyboardInterrupt):
             pipeline.process("b1", records)
     assert content(pipeline) == before
@@ -269,6 +277,71 @@ def test_a_full_disk_leaves_the_lake_as_it_was(
     assert content(pipeline) == before
     pipeline.process("b2", [record(plain(event("new")))])
     assert len(content(pipeline)) == len(before) + 1
+
+
+@pytest.mark.parametrize("table", ["ods_event", "bad_event"])
+def test_a_commit_that_fails_leaves_both_tables_whole_and_no_file_behind(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    pipeline.process("b1", mixed_records())
+    commit = Lake.commit
+
+    def fail(lake: Lake, changed: object, **change: object) -> None:
+        if changed.name()[-1] == table:
+            raise OSError(28, "No space left on device")
+        commit(lake, changed, **change)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "commit", fail)
+        with pytest.raises(LakeError, match="No space left"):
+            pipeline.process("b2", [record(plain(event("new"), "bad"))])
+    assert len(pipeline.rows("bad_event")) == 3
+    assert _unknown_files(pipeline) <= _replaced_files(pipeline)
+    pipeline.process("b2", [record(plain(event("new"), "bad"))])
+    assert "new" in ids(pipeline)
+    assert len(pipeline.rows("bad_event")) == 4
+    assert list((pipeline.sink / "_staging").rglob("*.good")) == []
+
+
+def test_a_batch_that_is_at_work_elsewhere_is_left_alone(pipeline: Pipeline) -> None:
+    pipeline.process("b1", mixed_records())
+    with (
+        Attempt(pipeline.lake, "b1"),
+        pytest.raises(LakeError, match="b1 is being processed by another process"),
+    ):
+        pipeline.process("b1", mixed_records())
+    pipeline.process("b1", mixed_records())
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "x" * 300, "ümlaut ✓"])
+def test_any_name_of_a_batch_stays_in_its_place(pipeline: Pipeline, name: str) -> None:
+    keep = pipeline.sink / "_staging" / "other" / "keep"
+    keep.parent.mkdir(parents=True)
+    keep.touch()
+    raw = write_object(pipeline.directory / "in" / "a.gz", mixed_records())
+    assert pipeline.run(name, raw.parent).written == 6
+    assert keep.exists()
+
+
+def test_an_object_that_is_gone_is_named_by_the_batch(pipeline: Pipeline) -> None:
+    raw = write_object(pipeline.directory / "in" / "a.gz", mixed_records())
+    objects = list(list_objects(str(raw.parent)))
+    raw.unlink()
+    settings = BatchSettings("demo", ("shop",), str(pipeline.sink), "b1")
+    with pytest.raises(SourceError, match=r"a\.gz can't be read"):
+        process_batch(pipeline.spark, settings, objects)
+
+
+def test_a_hostile_clock_costs_one_record(pipeline: Pipeline) -> None:
+    records = [
+        record(plain(event("e1", timestamp=-(2**63)), event("e2"))),
+        record(plain(event("e3")), ingest_time=-(2**63), rid="r2"),
+        record(plain("bad"), ingest_time=10**18, rid="r3"),
+    ]
+    counters = pipeline.process("b1", records)
+    assert counters.balanced
+    # The second record is taken to have arrived with its object, months after its event.
+    assert (counters.written, counters.too_old, counters.bad) == (1, 1, 2)
 
 
 @pytest.mark.parametrize(

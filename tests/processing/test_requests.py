@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clickstream_dagster.batches.objects import RawObject
-from clickstream_dagster.processing import records
+from clickstream_dagster.processing import records, requests
 from clickstream_dagster.processing.errors import SourceError
 from clickstream_dagster.processing.records import BrokenObjectError, read_lines
 from clickstream_dagster.processing.requests import (
@@ -29,7 +29,7 @@ def read(path: Path) -> list[dict]:
 
 def collect(data: bytes, into: list[bytes]) -> None:
     for lines in read_lines(io.BytesIO(data)):
-        into += [line.strip() for line in lines.to_pylist()]
+        into += [line.strip() for line in lines.to_pylist() if line.strip()]
 
 
 def lines_of(data: bytes) -> list[bytes]:
@@ -62,12 +62,39 @@ def test_a_cut_object_gives_its_whole_lines_and_then_says_so(share: float) -> No
     assert whole == lines[: len(whole)]
 
 
-def test_a_line_without_end_is_refused_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_is_too_long_is_cut_and_the_rest_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(records, "MAX_RECORD_BYTES", 100_000)
-    bomb = gzip.compress(b"a" * 50_000_000)
-    with pytest.raises(BrokenObjectError, match="longer than 100000 bytes") as refused:
-        lines_of(bomb)
-    assert len(refused.value.rest) <= 100_000
+    bomb = gzip.compress(b"one\n" + b"a" * 50_000_000 + b"\nthree\nfour")
+    assert lines_of(bomb) == [b"one", b"a" * 100_000, b"three", b"four"]
+
+
+def test_members_that_meet_at_the_border_of_a_chunk_are_both_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = gzip.compress(b"one\n"), gzip.compress(b"two\n")
+    for chunk in range(len(first) - 2, len(first) + 4):
+        monkeypatch.setattr(records, "_CHUNK", chunk)
+        assert lines_of(first + second + b"\0" * 50) == [b"one", b"two"]
+
+
+def test_bodies_that_unpack_to_much_are_read_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "_UNPACKED_BYTES", 1_500)
+    sent = [record(packed(event(f"e{n}")), rid=f"r{n}") for n in range(20)]
+    sent.insert(7, record(plain(event("plain")), rid="plain"))
+    path = write_object(tmp_path / "a.gz", sent)
+    batches = list(read_requests([RawObject(str(path), 1, NOW_MS, "")], ReadTally()))
+    assert len(batches) > 2
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    assert [row["request_id"] for row in rows] == [one["rid"] for one in sent]
+    assert [row["source_line"] for row in rows] == list(range(1, 22))
+    for row in rows:
+        assert row["bad_reason"] is None
+        assert json.loads(row["record"])["rid"] == row["request_id"]
+        assert len(json.loads(row["body"])) == 1
 
 
 def test_an_object_that_is_gone_is_named() -> None:
@@ -131,7 +158,9 @@ def test_a_record_gives_its_envelope(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"ingest_time": None, "server_ingest_time": 5}, 5),
+        ({"ingest_time": None, "server_ingest_time": 1_600_000_000_000}, 1_600_000_000_000),
+        ({"ingest_time": 10**18}, NOW_MS),
+        ({"ingest_time": None, "timestamp": "2023-04-24T06:51:49"}, 1_682_319_109_000),
         ({"ingest_time": "1700000000123"}, 1_700_000_000_123),
         ({"ingest_time": None, "timestamp": "2023-04-24T06:51:49.403Z"}, 1_682_319_109_403),
         ({"ingest_time": None, "date": "2023-04-24T06:51:49+00:00"}, 1_682_319_109_000),

@@ -237,4 +237,20 @@ def test_blanks_around_a_body_cost_no_event() -> None:
 def test_elements_keep_their_very_bytes() -> None:
     text = ' [ {"a": 1.50, "b": "\\u00e9"} ,\n[1, 2],"x" ]'
     assert array_elements(text) == ['{"a": 1.50, "b": "\\u00e9"}', "[1, 2]", '"x"']
-    assert array_elements('[1, {"cut": ') == ["1"]
+    assert array_elements('[1, {"cut": ') == ["1", '{"cut": ']
+
+
+def test_many_bad_events_of_one_request_cost_what_they_weigh() -> None:
+    rows = transform("[" + ",".join(["1"] * 20_000) + "]")
+    assert len(rows) == 20_000
+    assert {(row["bad_reason"], row["payload"]) for row in rows} == {("not_an_object", b"1")}
+
+
+def test_numbers_out_of_range_do_not_wrap() -> None:
+    user = {
+        "a": {"value": 1, "set_timestamp": 9 * 10**18},
+        "_user_ltv_revenue": {"value": "1e999"},
+    }
+    (row,) = transform(plain(event(user=user)))
+    assert row["user_properties"][0]["value"]["set_timestamp_micros"] is None
+    assert row["user_ltv"] is None
