@@ -31,9 +31,11 @@ test: setup ## Pass the tests
 test-heavy: setup ## Pass the tests that take minutes or need a browser or a JVM
 	$(BIN)/python -m pytest -m heavy
 
-lint: setup ## Check style and definitions
+lint: setup ## Check style, YAML and definitions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/dg check yaml
+	$(BIN)/dagster definitions validate -w workspace.yaml
 
 bench: setup ## Measure processing and traffic generation
 	$(BIN)/python -m benchmarks

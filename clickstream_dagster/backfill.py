@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clickstream_dagster.processing.errors import ClickstreamError
+from clickstream_dagster.errors import ClickstreamError
 
 ASSETS = """
 query Assets { assetNodes { assetKey { path } jobNames isMaterializable } }

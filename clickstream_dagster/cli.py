@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from clickstream_dagster.processing.errors import ClickstreamError
+from clickstream_dagster.errors import ClickstreamError
 
 app = typer.Typer(
     name="clickstream",
@@ -34,6 +34,11 @@ def _plain_errors() -> Iterator[None]:
     except ClickstreamError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        typer.echo(
+            "Interrupted: nothing half-done is visible, the command can be run again", err=True
+        )
+        raise typer.Exit(130) from error
 
 
 @app.command()

@@ -27,6 +27,8 @@ can be replayed when the reason is gone.""",
 
 def lake_events(project: Project, spark: SparkEngine) -> dg.AssetsDefinition:
     """Build the assets that process windows on an engine; they return the quality checks."""
+    # Resources of a code location share one set of keys, and projects may differ in their engine.
+    spark_key = project.name("spark")
 
     @dg.multi_asset(
         name=project.name("lake_events"),
@@ -35,7 +37,7 @@ def lake_events(project: Project, spark: SparkEngine) -> dg.AssetsDefinition:
         partitions_def=project.partitions,
         backfill_policy=project.backfill_policy,
         pool=project.name("lake"),
-        resource_defs={"spark": spark},
+        resource_defs={spark_key: spark},
         can_subset=False,
     )
     def process_windows(
@@ -43,7 +45,7 @@ def lake_events(project: Project, spark: SparkEngine) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult | dg.AssetMaterialization]:
         partitions = context.partition_keys
         done: dict[str, BatchCounters] = {}
-        engine: SparkEngine = context.resources.spark
+        engine: SparkEngine = getattr(context.resources, spark_key)
         try:
             for place, partition in enumerate(partitions, 1):
                 with clear_failures():

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from clickstream_dagster.processing.errors import ClickstreamError
+from clickstream_dagster.errors import ClickstreamError
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from clickstream_dagster.processing.errors import ClickstreamError
+from clickstream_dagster.errors import ClickstreamError
 from clickstream_dagster.resources.dbt import Warehouse, dbt_project_dir
 
 MANIFEST = "manifest.json"

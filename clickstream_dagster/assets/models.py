@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +38,7 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
     from dbt.version import __version__ as dbt_version
     from packaging.version import Version
 
-    from clickstream_dagster.resources.dbt import Warehouse, dbt_project_dir
+    from clickstream_dagster.resources.dbt import Warehouse, dbt_environment, dbt_project_dir
 
     warehouse = Warehouse(Path(project.lake), project.project_id, Path(project.warehouse))
     state = Path(project.dbt_state)
@@ -101,7 +100,7 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
             dbt_executable=dbt_executable(),
         )
         target = run_directory(state, context.run_id)
-        with _environment(warehouse.environment()):
+        with dbt_environment(warehouse.environment()):
             invocation = dbt.cli(["build"], context=context, target_path=target)
         events, failure, built = [], None, 0
         try:
@@ -115,7 +114,7 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
                     )
         except Exception as error:  # what was built before the failure is still told
             failure = error
-        tables = table_metadata(warehouse)
+        tables = table_metadata(warehouse) if failure is None else {}
         keys = {
             event.output_name: context.asset_key_for_output(event.output_name)
             for event in events
@@ -183,17 +182,3 @@ def require_writable(file: Path) -> None:
         check_unlocked(str(file))
     except (OSError, DbtRuntimeError) as error:
         raise dg.Failure(description=str(error)) from error
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -1,11 +1,12 @@
 """The interval schedule: each window is processed when it has ended, after some grace."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from clickstream_dagster.assets.project import Project, last_ended
-from clickstream_dagster.processing.errors import SettingError
+from clickstream_dagster.errors import SettingError
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import (
@@ -46,7 +47,8 @@ def interval_schedule(
         tags=project.tags,
     )
     def each_window(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        window = last_ended(project, context.scheduled_execution_time)
+        ended_by = context.scheduled_execution_time - timedelta(minutes=project.grace_minutes)
+        window = last_ended(project, ended_by)
         if window is None:
             return dg.SkipReason("no window of the project has just ended")
         partition = project.partition_key(window)
@@ -58,13 +60,14 @@ def interval_schedule(
 def delayed(cron: str, minutes: int) -> str:
     """Shift the ticks of a cron schedule by some minutes.
 
-    Raises SettingError when that would carry some of them into another hour, and hours differ.
+    Raises SettingError when that would carry some of them into another hour, and hours or days
+    differ.
     """
     if minutes == 0:
         return cron
     field, hours, *rest = cron.split()
     ticks = [tick + minutes for tick in _minutes(field)]
-    if hours != "*" and ticks[-1] > 59:
+    if ticks[-1] > 59 and (hours, *rest) != ("*",) * 4:
         raise SettingError(
             f"grace_minutes {minutes} carries ticks of {cron!r} into the next hour; write "
             f"{59 - ticks[-1] + minutes} or less"

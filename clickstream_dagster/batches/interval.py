@@ -6,7 +6,7 @@ Follows seed 000, "Execution parameters".
 
 import re
 
-from clickstream_dagster.processing.errors import SettingError
+from clickstream_dagster.errors import SettingError
 
 EXAMPLES = '"1 hour", "12 hours", "1 day", "0 */6 * * *" or "cron(0 0,12 * ? *)"'
 MINUTES_AT_LEAST = 6

@@ -38,7 +38,7 @@ from clickstream_dagster.batches.windows import (
     key_day,
     key_time_ms,
 )
-from clickstream_dagster.processing.errors import LakeError
+from clickstream_dagster.errors import LakeError
 
 LOOKBACK_MS = 72 * HOUR_MS
 SWEEP_OBJECTS = 10_000

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from clickstream_dagster.processing.errors import SourceError
+from clickstream_dagster.errors import SourceError
 
 S3_SCHEME = "s3://"
 
@@ -73,7 +73,8 @@ def _root(source: str) -> str:
     if source.startswith(S3_SCHEME):
         bucket, prefix = split_s3(source)
         return f"{S3_SCHEME}{bucket}/{prefix}"
-    return f"{Path(source).absolute().as_posix().rstrip('/')}/"
+    path = Path(source.removeprefix("file://"))
+    return f"{path.absolute().as_posix().rstrip('/')}/"
 
 
 def _is_hidden(key: str) -> bool:
@@ -83,7 +84,9 @@ def _is_hidden(key: str) -> bool:
 def _list_directory(source: str, after: str) -> Iterator[RawObject]:
     root = _root(source)
     if not os.path.isdir(root):
-        kind = "is a file, not a directory" if os.path.exists(source) else "does not exist"
+        kind = (
+            "is a file, not a directory" if os.path.exists(root.rstrip("/")) else "does not exist"
+        )
         raise SourceError(
             f"the raw directory {root.rstrip('/')} {kind}; create it, or name the directory that "
             "the collector writes to"
@@ -99,10 +102,12 @@ def _walk(root: str, folder: str, after: str) -> Iterator[RawObject]:
                 for entry in listing
                 if not entry.name.startswith(("_", "."))
             ]
-    except PermissionError as error:
+    except FileNotFoundError:  # taken away since its parent was listed
+        return
+    except OSError as error:
         raise SourceError(
-            f"the raw directory {root + folder} may not be read; give this user the right to "
-            "list it"
+            f"the raw directory {root + folder} can't be listed: {error}; give this user the right "
+            "to read it"
         ) from error
     for key, entry in sorted(entries, key=lambda pair: pair[0]):
         if key.endswith("/"):
@@ -110,7 +115,10 @@ def _walk(root: str, folder: str, after: str) -> Iterator[RawObject]:
             if key > after or after.startswith(key):
                 yield from _walk(root, key, after)
         elif key > after:
-            status = entry.stat()
+            try:
+                status = entry.stat()
+            except FileNotFoundError:
+                continue
             yield RawObject(
                 uri=root + key,
                 size=status.st_size,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
-from clickstream_dagster.processing.errors import LakeError
+from clickstream_dagster.errors import LakeError
 
 
 class Store(Protocol):

@@ -11,11 +11,11 @@ from clickstream_dagster.assets.project import Bounds, Project, Trigger
 from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME
 from clickstream_dagster.components.scaffolder import ClickstreamProjectScaffolder
-from clickstream_dagster.processing.errors import SettingError
-from clickstream_dagster.processing.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
+from clickstream_dagster.errors import SettingError
+from clickstream_dagster.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
+from clickstream_dagster.processing.engines import ENGINES
 
 MOST_PARTITIONS = 100_000
-ENGINES = ("sail", "spark")
 
 # In a derived model, a description of a field with a default is kept only by its resolver.
 describe = dg.Resolver.default

@@ -4,8 +4,11 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
+import click
 import dagster as dg
 from pydantic import BaseModel, Field
+
+from clickstream_dagster.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
 
 COMPONENT = "clickstream_dagster.components.ClickstreamProject"
 
@@ -14,7 +17,7 @@ TEMPLATE = """\
 type: {component}
 
 attributes:
-  project_id: {project_id}
+  project_id: "{project_id}"
   app_ids: [{app_ids}]
   start_date: "{start_date}" # first window, UTC
 
@@ -66,12 +69,20 @@ class ClickstreamProjectScaffolder(dg.Scaffolder[ClickstreamProjectParams]):
         name = re.sub(r"[^a-z0-9_]", "_", request.target_path.name.lower())
         project_id = params.project_id or name
         apps = [app.strip() for app in (params.app_id or project_id).split(",")]
+        _require(PROJECT_ID, project_id, f"project id {project_id!r}: write {PROJECT_ID_RULE}")
+        for app in apps:
+            _require(APP_ID, app, f"app id {app!r}: write {APP_ID_RULE}")
         request.target_path.mkdir(parents=True, exist_ok=True)
         (request.target_path / "defs.yaml").write_text(
             TEMPLATE.format(
                 component=COMPONENT,
                 project_id=project_id,
-                app_ids=", ".join(apps),
+                app_ids=", ".join(f'"{app}"' for app in apps),
                 start_date=(datetime.now(UTC) - timedelta(days=1)).date().isoformat(),
             )
         )
+
+
+def _require(rule: re.Pattern[str], value: str, message: str) -> None:
+    if not rule.fullmatch(value):
+        raise click.UsageError(message)

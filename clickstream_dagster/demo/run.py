@@ -18,7 +18,7 @@ from rich.console import Console
 from clickstream_dagster import deployment
 from clickstream_dagster.demo.progress import shown_progress, terminal_to
 from clickstream_dagster.demo.report import show_counters, show_tables
-from clickstream_dagster.processing.errors import ClickstreamError
+from clickstream_dagster.errors import ClickstreamError
 from clickstream_dagster.sample.plan import TrafficPlan
 
 JOB = "demo_pipeline"

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from types import TracebackType
 
-from clickstream_dagster.processing.errors import LakeError
+from clickstream_dagster.errors import LakeError
 from clickstream_dagster.processing.lake import TABLES, Lake
 
 

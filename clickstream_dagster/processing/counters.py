@@ -1,6 +1,6 @@
 """What became of every record of a batch."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 
 @dataclass(slots=True)
@@ -58,6 +58,3 @@ class BatchCounters:
             and self.events
             == self.written + self.duplicate + self.too_old + self.foreign_app + self.bad
         )
-
-
-COUNTER_NAMES = tuple(field.name for field in fields(BatchCounters))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from clickstream_dagster.processing.errors import EngineError
+from clickstream_dagster.errors import EngineError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

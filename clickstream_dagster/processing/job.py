@@ -22,18 +22,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.errors import PySparkException
 
+from clickstream_dagster import errors
 from clickstream_dagster.batches.objects import RawObject
-from clickstream_dagster.processing import errors
-from clickstream_dagster.processing.attempt import Attempt
-from clickstream_dagster.processing.counters import BatchCounters
-from clickstream_dagster.processing.engines import parallelism
-from clickstream_dagster.processing.errors import (
+from clickstream_dagster.errors import (
     ClickstreamError,
     LakeError,
     SettingError,
     TaskError,
 )
-from clickstream_dagster.processing.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
+from clickstream_dagster.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
+from clickstream_dagster.processing.attempt import Attempt
+from clickstream_dagster.processing.counters import BatchCounters
+from clickstream_dagster.processing.engines import parallelism
 from clickstream_dagster.processing.lake import Lake, LakeFile, file_schema
 from clickstream_dagster.processing.merging import (
     MergeUnit,

@@ -9,13 +9,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from clickstream_dagster.processing.errors import LakeError
+from clickstream_dagster.errors import LakeError
 from clickstream_dagster.processing.schema import BAD_EVENT, ODS_EVENT
 
 if TYPE_CHECKING:
@@ -129,15 +129,16 @@ class Lake:
                 spec.add_field(column, IdentityTransform(), column)
         return self.catalog.load_table(identifier)
 
-    def files(self, name: str, **partition: object) -> list[LakeFile]:
-        """Give the live data files of a table, of one partition when columns are named."""
+    def has(self, name: str) -> bool:
+        """Whether a table of the project is there. Makes nothing."""
+        return self.exists() and self.catalog.table_exists((self.project_id, name))
+
+    def files(self, name: str) -> list[LakeFile]:
+        """Give the live data files of a table."""
         from pyiceberg.conversions import from_bytes
-        from pyiceberg.expressions import AlwaysTrue, And, EqualTo
         from pyiceberg.types import StringType
 
         table = self.table(name)
-        terms = (EqualTo(column, value) for column, value in partition.items())
-        row_filter = reduce(And, terms, AlwaysTrue())
         batch_id = table.schema().find_field("ingest_batch").field_id
 
         def bound(bounds: Mapping[int, bytes] | None) -> str | None:
@@ -153,12 +154,12 @@ class Lake:
                 last_batch=bound(task.file.upper_bounds),
                 entry=task.file,
             )
-            for task in table.scan(row_filter=row_filter).plan_files()
+            for task in table.scan().plan_files()
         ]
 
     def data_files(self, name: str) -> list[str]:
         """Give the paths of the data files of the current snapshot, sorted."""
-        if not self.exists() or not self.catalog.table_exists((self.project_id, name)):
+        if not self.has(name):
             return []
         return sorted(file.path for file in self.files(name))
 
@@ -191,14 +192,6 @@ class Lake:
                     snapshot.delete_data_file(file.entry)
                 for entry in entries:
                     snapshot.append_data_file(entry)
-
-    def batch_counters(self, batch: str) -> dict[str, str] | None:
-        """Give the snapshot properties of the newest attempt of a batch that was committed."""
-        for snapshot in reversed(self.table("ods_event").metadata.snapshots):
-            summary = snapshot.summary
-            if summary and summary.additional_properties.get("clickstream.batch") == batch:
-                return dict(summary.additional_properties)
-        return None
 
 
 def file_schema(table: "Table") -> pa.Schema:

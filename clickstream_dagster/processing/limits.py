@@ -1,4 +1,4 @@
-"""Bounds on what is read, so that hostile input stays cheap. Sizes are bytes."""
+"""Bounds on what is read, so that hostile input stays cheap, and on how late it may come."""
 
 # A sink record is one HTTP request of at most 1 MB (seed 000, "Ingestion endpoint") and its
 # envelope; JSON escaping can double a body.
@@ -10,3 +10,6 @@ MAX_BODY_BYTES = 32 << 20
 # Clocks outside of these years say nothing about when something happened. ms since 1970.
 MIN_TIMESTAMP_MS = 946_684_800_000  # 2000-01-01
 MAX_TIMESTAMP_MS = 4_102_444_800_000  # 2100-01-01
+
+# Events that tell about the user are kept however late they come.
+FRESHNESS_EXEMPT = ("_first_open", "_first_visit", "_profile_set")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from clickstream_dagster.processing.errors import PluginError
+from clickstream_dagster.errors import PluginError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

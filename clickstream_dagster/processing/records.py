@@ -1,5 +1,6 @@
 """Raw objects to lines: gzip NDJSON as the collector's sink writes it, read as a stream."""
 
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -7,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 from isal import isal_zlib
 
-from clickstream_dagster.processing.errors import SourceError
+from clickstream_dagster.errors import SourceError
 from clickstream_dagster.processing.limits import MAX_RECORD_BYTES
 
 _CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
+_SALVAGE_STEP = 4_096
 _GZIP = 31  # zlib's window bits for the gzip container
 
 
@@ -30,8 +32,7 @@ def open_object(uri: str) -> BinaryIO:
             from pyarrow import fs
 
             filesystem, path = fs.FileSystem.from_uri(uri)
-            # By default it would unpack by the name's ending, and fail for a damaged object.
-            return filesystem.open_input_stream(path, compression=None)
+            return filesystem.open_input_file(path)
         return open(uri.removeprefix("file://"), "rb")
     except OSError as error:
         raise SourceError(
@@ -91,12 +92,15 @@ def _inflate(stream: BinaryIO) -> Iterator[bytes]:
             data = stream.read(_CHUNK)
         return
     inflater = isal_zlib.decompressobj(wbits=_GZIP)
+    given = 0
     while True:
         try:
             out = inflater.decompress(data, _CHUNK)
         except isal_zlib.error as error:
+            yield from _salvaged(stream, given)
             raise BrokenObjectError(f"the gzip data is damaged: {error}", b"") from error
         if out:
+            given += len(out)
             yield out
         if inflater.eof:
             # A gzip file may hold several members, one behind the other, and zeros at its end.
@@ -115,3 +119,37 @@ def _inflate(stream: BinaryIO) -> Iterator[bytes]:
             data = stream.read(_CHUNK)
             if not data:
                 raise BrokenObjectError("the gzip data ends in the middle", b"")
+
+
+def _salvaged(stream: BinaryIO, given: int) -> Iterator[bytes]:
+    """Give what a damaged object holds behind the bytes already given, to the very last one.
+
+    A wrong checksum is found behind intact data, and isal keeps back what it unpacked in the call
+    that finds it. So the object is unpacked again, byte by byte around the damage.
+    """
+    stream.seek(0)
+    inflater = zlib.decompressobj(_GZIP)
+    data = b""
+    while data := data or stream.read(_SALVAGE_STEP):
+        before = inflater.copy()
+        try:
+            pieces, broken = [inflater.decompress(data)], False
+        except zlib.error:
+            pieces, broken = list(_until_error(before, data)), True
+        for piece in pieces:
+            yield piece[given:]
+            given = max(0, given - len(piece))
+        if broken:
+            return
+        data = b""
+        if inflater.eof:
+            data = inflater.unused_data.lstrip(b"\0")
+            inflater = zlib.decompressobj(_GZIP)
+
+
+def _until_error(inflater: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
+    try:
+        for place in range(len(data)):
+            yield inflater.decompress(data[place : place + 1])
+    except zlib.error:
+        return

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clickstream_dagster.processing.events import LAKE_COLUMNS
+from clickstream_dagster.processing.limits import FRESHNESS_EXEMPT
 from clickstream_dagster.processing.schema import BAD_EVENT
 
 STAGED_EVENT = pa.schema(LAKE_COLUMNS)
@@ -24,9 +25,6 @@ STAGED_BAD = pa.schema([field for field in BAD_EVENT if field.name != "ingest_ba
 
 REPORT = pa.schema([("kind", pa.string()), ("value", pa.string())])
 """What tasks give back: a row per piece or tally, its value as JSON."""
-
-# Events that tell about the user are kept however late they come.
-FRESHNESS_EXEMPT = ("_first_open", "_first_visit", "_profile_set")
 
 _HOUR_MS = 3_600_000
 _BUFFER_BYTES = 32 << 20

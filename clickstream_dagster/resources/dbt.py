@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from clickstream_dagster.processing.errors import ClickstreamError
+from clickstream_dagster.errors import ClickstreamError
+from clickstream_dagster.processing.lake import Lake
 
 
 class ModelError(ClickstreamError):
@@ -57,7 +58,18 @@ def dbt_project_dir() -> Path:
 
 
 def build_models(warehouse: Warehouse, *, full_refresh: bool = False) -> None:
-    """Build and test the models. Raises ModelError when a model or a test fails."""
+    """Build and test the models. Raises ModelError when a model or a test fails.
+
+    A lake that holds nothing of the project is a mistake here, not an empty result.
+    """
+    if warehouse.sink.is_dir():
+        lake = Lake(str(warehouse.sink), warehouse.project_id)
+        if not lake.has("ods_event"):
+            raise ModelError(
+                f"the lake {warehouse.sink.absolute()} holds no events of a project"
+                f" {warehouse.project_id}: check --sink and --project-id, or run `clickstream"
+                " process` first"
+            )
     run_dbt(["build", *(["--full-refresh"] if full_refresh else [])], warehouse)
 
 
@@ -85,7 +97,7 @@ def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
         )
     warehouse.file.absolute().parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _environment(warehouse.environment()):
+        with dbt_environment(warehouse.environment()):
             result = dbtRunner().invoke([*arguments, "--target", "duckdb"])
     finally:
         # dbt-duckdb keeps the file open, and so locked, until the process ends.
@@ -105,7 +117,8 @@ def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def dbt_environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the length of a block."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

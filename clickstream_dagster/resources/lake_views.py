@@ -13,7 +13,7 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt_common.exceptions import DbtRuntimeError
 from dbt_common.invocation import get_invocation_id
 
-from clickstream_dagster.processing.errors import LakeError
+from clickstream_dagster.errors import LakeError
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.processing.schema import ODS_EVENT
 

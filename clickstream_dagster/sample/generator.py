@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Iterator
 from random import Random
 
+from clickstream_dagster.processing.limits import FRESHNESS_EXEMPT
 from clickstream_dagster.sample.app_sdk import AppSession
 from clickstream_dagster.sample.journey import journey
 from clickstream_dagster.sample.places import COUNTRIES
@@ -25,7 +26,6 @@ from clickstream_dagster.sample.web_sdk import WebSession
 
 FOREIGN_APP = "not_our_app"
 FRESHNESS_MS = 72 * 3_600_000
-KEPT_AT_ANY_AGE = ("_first_open", "_profile_set")
 
 _SESSION_TROUBLE = (Trouble.TOO_OLD, Trouble.LATE, Trouble.WRONG_CLOCK, Trouble.BOT)
 
@@ -201,7 +201,7 @@ def _too_old(events: list[Event], ingest_ms: int) -> int:
     if events[0]["timestamp"] >= oldest_ms:
         return 0
     return sum(
-        event["timestamp"] < oldest_ms and event["event_type"] not in KEPT_AT_ANY_AGE
+        event["timestamp"] < oldest_ms and event["event_type"] not in FRESHNESS_EXEMPT
         for event in events
     )
 

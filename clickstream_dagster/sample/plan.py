@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 
-from clickstream_dagster.processing.ids import APP_ID, APP_ID_RULE
+from clickstream_dagster.ids import APP_ID, APP_ID_RULE
 
 DEFAULT_END = datetime(2026, 1, 8, tzinfo=UTC)
 DEFAULT_APPS = ("demo_web", "demo_mobile")

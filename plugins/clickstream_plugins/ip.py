@@ -8,12 +8,13 @@ import ipaddress
 import logging
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from clickstream_dagster.errors import SettingError
 from clickstream_dagster.processing.distinct import look_up_distinct, with_fields
-from clickstream_dagster.processing.errors import SettingError
 from clickstream_dagster.processing.events import EVENT
 from clickstream_dagster.processing.plugins import ArrowPlugin
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("clickstream.ip")
 
+_PROBED_ENTRIES = 1_000
 _FIELDS = ("city", "continent", "country", "metro", "region")
 _TYPE = pa.struct([(name, pa.string()) for name in _FIELDS])
 
@@ -32,8 +34,9 @@ def open_database(path: str) -> "Reader":
 
     try:
         reader = maxminddb.open_database(path)
-        # A damaged tree or data section shows at the first look-up, not when it is opened.
-        next(iter(reader), None)
+        # A damaged tree or data section shows when entries are read, not when it is opened.
+        for _ in islice(reader, _PROBED_ENTRIES):
+            pass
     except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
         raise SettingError(
             f"the address database {path} can't be read: {error}; name a MaxMind DB file with"
@@ -85,7 +88,7 @@ class IpEnrichment(ArrowPlugin):
             @lru_cache(maxsize=200_000)
             def place(text: str) -> tuple[str | None, ...] | None:
                 address = first_public_address(text)
-                return _place(reader, address) if address else None
+                return place_of(reader, address) if address else None
 
             for batch in batches:
                 found = look_up_distinct(batch.column("ip"), place, _TYPE)
@@ -93,14 +96,22 @@ class IpEnrichment(ArrowPlugin):
                 yield with_fields(batch, "geo", fields)
 
 
-def _place(reader: "Reader", address: str) -> tuple[str | None, ...] | None:
+def place_of(reader: "Reader", address: str) -> tuple[str | None, ...] | None:
+    """Give the fields of geo for an address, None if its place is not known.
+
+    Raises SettingError when the entry of the address is damaged.
+    """
     import maxminddb
 
     try:
         record = reader.get(address)
-    except (ValueError, maxminddb.InvalidDatabaseError):
-        # An IPv6 address in an IPv4 database, or a damaged entry: the place is not known.
+    except ValueError:  # an IPv6 address in an IPv4 database
         return None
+    except maxminddb.InvalidDatabaseError as error:
+        raise SettingError(
+            f"the address database is damaged: the entry of {address} can't be read: {error}; get"
+            " the file again (geo_database in the YAML, --geo-db on the command line)"
+        ) from error
     if not isinstance(record, dict):
         return None
     metro = record.get("location", {}).get("metro_code")

@@ -3,7 +3,7 @@
 import pytest
 
 from clickstream_dagster.batches.interval import cron_of
-from clickstream_dagster.processing.errors import SettingError
+from clickstream_dagster.errors import SettingError
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from clickstream_dagster.batches.objects import check_source, list_objects, relative_key
-from clickstream_dagster.processing.errors import SourceError
+from clickstream_dagster.errors import SourceError
 
 KEYS = [
     "year=2026/month=11/day=09/hour=23/1-a.log.gz",

@@ -15,7 +15,7 @@ from clickstream_dagster.automation.arrivals import (
 )
 from clickstream_dagster.automation.schedules import delayed, interval_schedule, pipeline_job
 from clickstream_dagster.batches.windows import hour_folder
-from clickstream_dagster.processing.errors import SettingError, SourceError
+from clickstream_dagster.errors import SettingError, SourceError
 
 
 @pytest.mark.parametrize(

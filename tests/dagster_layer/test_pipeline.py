@@ -234,8 +234,8 @@ def test_a_missing_raw_directory_fails_with_a_clear_message_and_no_manifest(shop
 
 
 def test_windows_before_a_failure_are_recorded(shop, monkeypatch):
+    from clickstream_dagster.errors import LakeError
     from clickstream_dagster.processing import job
-    from clickstream_dagster.processing.errors import LakeError
 
     settings, run = shop
     real = job.process_batch

@@ -7,7 +7,7 @@ import time
 import dagster as dg
 import pytest
 
-from clickstream_dagster.processing.errors import EngineError
+from clickstream_dagster.errors import EngineError
 from clickstream_dagster.resources.spark import SparkEngine
 
 INTERRUPTED = """

@@ -1,14 +1,16 @@
 """User agents and addresses become columns, once per distinct value."""
 
 import logging
+from pathlib import Path
 
+import maxminddb
 import pyarrow as pa
 import pytest
 
-from clickstream_dagster.processing.errors import SettingError
+from clickstream_dagster.errors import SettingError
 from clickstream_dagster.processing.events import EVENT, conform
 from clickstream_dagster.processing.plugins import PluginContext
-from clickstream_plugins.ip import IpEnrichment, first_public_address
+from clickstream_plugins.ip import IpEnrichment, first_public_address, place_of
 from clickstream_plugins.ua import UaEnrichment, parse_user_agent
 
 CHROME = (
@@ -108,3 +110,17 @@ def test_an_unreadable_database_is_named(tmp_path: object, content: bytes | None
         path.write_bytes(content)
     with pytest.raises(SettingError, match=r"broken\.mmdb can't be read.*--geo-db"):
         IpEnrichment(PluginContext("demo", ("shop",), str(path))).check()
+
+
+def test_a_damaged_entry_is_an_error_not_an_unknown_place(
+    city_database: str, tmp_path: Path
+) -> None:
+    content = bytearray(Path(city_database).read_bytes())
+    place = content.index(b"London")
+    content[place - 3 : place + 6] = b"\xff" * 9
+    broken = tmp_path / "damaged.mmdb"
+    broken.write_bytes(content)
+    with pytest.raises(SettingError, match=r"damaged\.mmdb can't be read"):
+        IpEnrichment(PluginContext("demo", ("shop",), str(broken))).check()
+    with maxminddb.open_database(broken) as reader, pytest.raises(SettingError, match="81.2.69.1"):
+        place_of(reader, "81.2.69.1")

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from clickstream_dagster.batches.objects import list_objects
-from clickstream_dagster.processing import job as job_module
-from clickstream_dagster.processing.attempt import Attempt
-from clickstream_dagster.processing.engines import spark_session
-from clickstream_dagster.processing.errors import (
+from clickstream_dagster.errors import (
     EngineError,
     LakeError,
     PluginError,
     SettingError,
     SourceError,
 )
+from clickstream_dagster.processing import job as job_module
+from clickstream_dagster.processing.attempt import Attempt
+from clickstream_dagster.processing.engines import spark_session
 from clickstream_dagster.processing.job import BatchSettings, process_batch
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.processing.schema import BAD_EVENT, ODS_EVENT

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clickstream_dagster.batches.objects import RawObject
+from clickstream_dagster.errors import SourceError
 from clickstream_dagster.processing import records, requests
-from clickstream_dagster.processing.errors import SourceError
 from clickstream_dagster.processing.records import BrokenObjectError, read_lines
 from clickstream_dagster.processing.requests import (
     BadBodyError,
@@ -77,6 +77,20 @@ def test_members_that_meet_at_the_border_of_a_chunk_are_both_read(
     for chunk in range(len(first) - 2, len(first) + 4):
         monkeypatch.setattr(records, "_CHUNK", chunk)
         assert lines_of(first + second + b"\0" * 50) == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("place", [-6, -1, "middle"])
+def test_a_flipped_byte_costs_no_line_before_it(place: int | str) -> None:
+    lines = [json.dumps({"n": n, "x": str(n * 7919)}).encode() for n in range(5_000)]
+    data = bytearray(gzip.compress(b"\n".join(lines) + b"\n"))
+    data[len(data) // 2 if place == "middle" else place] ^= 0x55
+    whole: list[bytes] = []
+    with pytest.raises(BrokenObjectError, match="damaged"):
+        collect(bytes(data), whole)
+    if place != "middle":
+        assert whole == lines
+    assert len(whole) > 2_000
+    assert whole[:2_000] == lines[:2_000]
 
 
 def test_bodies_that_unpack_to_much_are_read_in_parts(
