@@ -58,6 +58,7 @@ from clickstream_dagster.processing.staging import (
     StagingRule,
     read_piece,
     stage_events,
+    whole_buckets,
 )
 
 if TYPE_CHECKING:
@@ -384,7 +385,7 @@ def _units(
     for (app_id, event_date), group in sorted(groups.items()):
         epoch_day = (event_date - _EPOCH).days
         known = tuple(lake_files.get((app_id, epoch_day), ()))
-        for part in _cut_at_buckets(group, limit):
+        for part in whole_buckets(group, limit):
             units.append(
                 MergeUnit(
                     name=f"{len(units):05d}",
@@ -396,20 +397,6 @@ def _units(
                 )
             )
     return units
-
-
-def _cut_at_buckets(pieces: Sequence[Piece], limit: int) -> list[list[Piece]]:
-    parts: list[list[Piece]] = []
-    rows = 0
-    previous = None
-    for piece in sorted(pieces, key=lambda piece: piece.bucket):
-        if not parts or (rows >= limit and piece.bucket != previous):
-            parts.append([])
-            rows = 0
-        parts[-1].append(piece)
-        rows += piece.rows
-        previous = piece.bucket
-    return parts
 
 
 def _run_merge(

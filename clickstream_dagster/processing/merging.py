@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clickstream_dagster.processing.staging import Piece, report_batch
+from clickstream_dagster.processing.staging import Piece, report_batch, whole_buckets
 
 ROW_GROUP_ROWS = 131_072
 FILE_BYTES = 256 << 20
@@ -82,7 +82,7 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
         )
         paths: list[str] = []
         with _DataFiles(rule, unit.name, paths) as files:
-            for pieces in _by_bucket(unit.pieces):
+            for pieces in whole_buckets(unit.pieces, ROW_GROUP_ROWS):
                 rows = read_pieces(pieces)
                 order = pc.sort_indices(rows, _FILE_ORDER)
                 order = order.filter(pa.array(_first_copies(rows, keys)).take(order))
@@ -96,21 +96,6 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
                 counts["superseded"] += len(places)
                 report.append(("superseded", {"path": path, "rows": places}))
         yield report_batch([("tally", counts), *report])
-
-
-def _by_bucket(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """Group pieces for one write each: whole buckets, as many as make a row group."""
-    groups: list[list[Piece]] = []
-    rows = 0
-    previous = None
-    for piece in sorted(pieces, key=lambda piece: piece.bucket):
-        if not groups or (rows >= ROW_GROUP_ROWS and piece.bucket != previous):
-            groups.append([])
-            rows = 0
-        groups[-1].append(piece)
-        rows += piece.rows
-        previous = piece.bucket
-    return groups
 
 
 def read_pieces(pieces: Sequence[Piece]) -> pa.Table:

@@ -7,7 +7,7 @@ neither the size nor the skew of a batch, and the second pass reads just the pie
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 
@@ -88,6 +88,24 @@ def report_batch(rows: list[tuple[str, dict[str, object]]]) -> pa.RecordBatch:
 def read_piece(value: dict[str, object]) -> Piece:
     """Give the piece that a report row tells of."""
     return Piece(**{**value, "event_date": date.fromisoformat(str(value["event_date"]))})
+
+
+def whole_buckets(pieces: Sequence[Piece], rows: int) -> list[list[Piece]]:
+    """Group pieces in the order of their buckets, at least so many rows a group.
+
+    A bucket is never cut: all copies of an event stay together.
+    """
+    groups: list[list[Piece]] = []
+    size = 0
+    previous = None
+    for piece in sorted(pieces, key=lambda piece: piece.bucket):
+        if not groups or (size >= rows and piece.bucket != previous):
+            groups.append([])
+            size = 0
+        groups[-1].append(piece)
+        size += piece.rows
+        previous = piece.bucket
+    return groups
 
 
 class _Writer:
