@@ -26,6 +26,7 @@ from clickstream_dagster import errors
 from clickstream_dagster.batches.objects import RawObject
 from clickstream_dagster.errors import (
     ClickstreamError,
+    EngineError,
     LakeError,
     SettingError,
     TaskError,
@@ -151,9 +152,15 @@ def _task_error(batch: str, error: "PySparkException") -> ClickstreamError:
     found = re.search(r"(?:\w+\.)*(SourceError|SettingError|LakeError|PluginError): (.*)", text)
     if found:
         return getattr(errors, found[1])(found[2].strip())
-    last = text.strip().splitlines()[-1] if text.strip() else type(error).__name__
+    if any(sign in text for sign in ("UNAVAILABLE", "RETRIES_EXCEEDED", "Connection refused")):
+        return EngineError(
+            f"the engine has stopped while it was at the batch {batch} (an interrupt ends it, too);"
+            " nothing of the batch was committed, run it again"
+        )
+    told = [line.strip() for line in text.splitlines() if len(line.strip()) > 2]
     return TaskError(
-        f"a task of the batch {batch} failed: {last}; nothing of it was committed, run it again"
+        f"a task of the batch {batch} failed: {told[-1] if told else type(error).__name__};"
+        " nothing of it was committed, run it again"
     )
 
 

@@ -17,12 +17,14 @@ from clickstream_dagster.errors import (
     PluginError,
     SettingError,
     SourceError,
+    TaskError,
 )
 from clickstream_dagster.processing import job as job_module
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.engines import spark_session
 from clickstream_dagster.processing.job import BatchSettings, process_batch
 from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.processing.plugins import Plugin
 from clickstream_dagster.processing.schema import BAD_EVENT, ODS_EVENT
 from tests.processing.conftest import Pipeline
 from tests.processing.records_input import NOW_MS, event, packed, plain, record, write_object
@@ -330,6 +332,27 @@ def test_an_object_that_is_gone_is_named_by_the_batch(pipeline: Pipeline) -> Non
     settings = BatchSettings("demo", ("shop",), str(pipeline.sink), "b1")
     with pytest.raises(SourceError, match=r"a\.gz can't be read"):
         process_batch(pipeline.spark, settings, objects)
+
+
+class FailingPlugin(Plugin):
+    """Fails in a task, as a full disk or a mistake in a plug-in does."""
+
+    def transform(self, data: object) -> object:
+        """Give nothing."""
+
+        def fail(batches: object) -> object:
+            raise OSError(28, "No space left on device")
+
+        return data.mapInArrow(fail, data.schema)
+
+
+def test_a_task_that_fails_is_one_line_and_the_next_run_goes_on(pipeline: Pipeline) -> None:
+    with pytest.raises(TaskError, match="No space left on device") as failed:
+        pipeline.process(
+            "b1", mixed_records(), enrichments=("tests.processing.test_job:FailingPlugin",)
+        )
+    assert "\n" not in str(failed.value)
+    assert pipeline.process("b1", mixed_records()).written == 6
 
 
 def test_a_hostile_clock_costs_one_record(pipeline: Pipeline) -> None:
