@@ -1,6 +1,7 @@
 """A session as an SDK records it: what is common to the Web, Android and iOS SDKs."""
 
 import time
+from abc import ABC, abstractmethod
 from random import Random
 from typing import Any
 
@@ -26,7 +27,7 @@ def session_id(prefix: str, start_ms: int) -> str:
     return f"{prefix}-{clock}{start_ms % 1000:03}"
 
 
-class Session:
+class Session(ABC):
     """Records the events of one session of a visitor, from `start_ms` device time on.
 
     `events` holds what was recorded, complete and in order. The constant fields of an event are
@@ -57,17 +58,17 @@ class Session:
         """The part of the unique id that the SDK puts into session ids."""
         return self.profile.unique_id[-8:]
 
+    @abstractmethod
     def template(self) -> Event:
         """All fields of an event in the order of the SDK, the changing ones still empty."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self) -> None:
         """Record what comes before the first page or screen."""
-        raise NotImplementedError
 
+    @abstractmethod
     def show(self, step: Step) -> None:
         """Record a page or screen and what happens on it."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Record what comes after the last page or screen."""
