@@ -396,8 +396,6 @@ def _units(
             units.append(
                 MergeUnit(
                     name=f"{len(units):05d}",
-                    app_id=app_id,
-                    event_date=event_date,
                     pieces=tuple(part),
                     lake_files=known,
                     shared_files=shared_paths & set(known),

@@ -40,8 +40,6 @@ class MergeUnit:
     """
 
     name: str
-    app_id: str
-    event_date: date
     pieces: tuple[Piece, ...]
     lake_files: tuple[str, ...] = ()
     shared_files: frozenset[str] = frozenset()
