@@ -13,3 +13,6 @@ MAX_TIMESTAMP_MS = 4_102_444_800_000  # 2100-01-01
 
 # Events that tell about the user are kept however late they come.
 FRESHNESS_EXEMPT = ("_first_open", "_first_visit", "_profile_set")
+
+# How deep a JSON text may be nested; the SDKs' bodies have 5 levels.
+MAX_DEPTH = 256

@@ -2,12 +2,11 @@
 
 import base64
 import binascii
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-import duckdb
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -15,12 +14,13 @@ import pyarrow.compute as pc
 from isal import isal_zlib
 
 from clickstream_dagster.batches.objects import RawObject
+from clickstream_dagster.processing import json_scan
+from clickstream_dagster.processing.json_values import JsonBatch
 from clickstream_dagster.processing.limits import (
     MAX_BODY_BYTES,
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
 )
-from clickstream_dagster.processing.native import connect, parse_json
 from clickstream_dagster.processing.records import BrokenObjectError, open_object, read_lines
 
 REQUEST = pa.schema(
@@ -49,69 +49,19 @@ REQUEST = pa.schema(
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLANK = " \t\r\n\ufeff"  # some clients send a byte order mark
-_BATCH_BYTES = 24 << 20
+_BATCH_BYTES = 8 << 20
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNPACKED_BYTES = 32 << 20
 
 
-def _plausible(ms: str) -> str:
-    return f"case when {ms} between {MIN_TIMESTAMP_MS} and {MAX_TIMESTAMP_MS - 1} then {ms} end"
-
-
-# Texts, so that a value of an unexpected type is still read.
-_RECORD_STRUCTURE = json.dumps(
-    dict.fromkeys(
-        (
-            "data",
-            "rid",
-            "ip",
-            "ua",
-            "uri",
-            "platform",
-            "appId",
-            "ingest_time",
-            "server_ingest_time",
-            "timestamp",
-            "date",
-            "client_timestamp",
-        ),
-        "VARCHAR",
-    )
+# Where a sink record tells of the time of arrival, best first (seed 000, "Ingestion endpoint").
+_ARRIVAL_MS = ("ingest_time", "server_ingest_time")
+_ARRIVAL_ISO = ("timestamp", "date")
+_FIELDS = (
+    *("data", "rid", "ip", "ua", "uri", "platform", "appId", "client_timestamp"),
+    *_ARRIVAL_MS,
+    *_ARRIVAL_ISO,
 )
-_RECORDS = f"""
-with record as (
-    select *, {{parse}} as r
-    from lines
-)
-select
-    coalesce(r.rid, source_object || '#' || source_line) as request_id,
-    coalesce(
-        {_plausible("try_cast(r.ingest_time as bigint)")},
-        {_plausible("try_cast(r.server_ingest_time as bigint)")},
-        {_plausible("epoch_ms(try_cast(r.timestamp as timestamptz))")},
-        {_plausible("epoch_ms(try_cast(r.date as timestamptz))")},
-        arrival
-    ) as ingest_timestamp,
-    r.ip as ip,
-    r.ua as user_agent,
-    r.platform as platform,
-    r."appId" as request_app_id,
-    coalesce(
-        try_cast(r.client_timestamp as bigint),
-        try_cast(regexp_extract(r.uri, '[?&]upload_timestamp=([0-9]+)', 1) as bigint)
-    ) as upload_timestamp,
-    coalesce(
-        try_cast(regexp_extract(r.uri, '[?&]event_bundle_sequence_id=([0-9]+)', 1) as bigint), 0
-    ) as event_bundle_sequence_id,
-    r.data as body,
-    source_object,
-    source_line,
-    case
-        when r.data is not null then true
-        when not json_valid(line) then false
-        else json_type(line) = 'OBJECT'
-    end as readable
-from record
-"""
 
 
 class BadReason(StrEnum):
@@ -129,6 +79,8 @@ class BadReason(StrEnum):
     """A body that unpacks to more than MAX_BODY_BYTES."""
     NOT_JSON = "not_json"
     """A decoded body that no JSON reader takes."""
+    TOO_DEEP = "too_deep"
+    """A decoded body that is nested more than MAX_DEPTH levels."""
     NOT_AN_ARRAY = "not_an_array"
     """A JSON body that holds neither an array nor an object."""
     NOT_AN_OBJECT = "not_an_object"
@@ -177,27 +129,26 @@ def read_requests(objects: Iterable[RawObject], tally: ReadTally) -> Iterator[pa
     """
     waiting: list[_Lines] = []
     waiting_bytes = 0
-    with connect() as connection:
-        for raw in objects:
-            tally.objects += 1
-            tally.bytes += raw.size
-            number = 1
-            with open_object(raw.uri) as stream:
-                try:
-                    for lines in read_lines(stream):
-                        part = _without_blank(lines, raw, number)
-                        number += len(lines)
-                        tally.requests += len(part.records)
-                        waiting.append(part)
-                        waiting_bytes += part.records.nbytes
-                        if waiting_bytes >= _BATCH_BYTES:
-                            yield from _requests(waiting, connection)
-                            waiting, waiting_bytes = [], 0
-                except BrokenObjectError as error:
-                    tally.requests += 1
-                    yield _broken_object(raw, number, error)
-        if waiting:
-            yield from _requests(waiting, connection)
+    for raw in objects:
+        tally.objects += 1
+        tally.bytes += raw.size
+        number = 1
+        with open_object(raw.uri) as stream:
+            try:
+                for lines in read_lines(stream):
+                    part = _without_blank(lines, raw, number)
+                    number += len(lines)
+                    tally.requests += len(part.records)
+                    waiting.append(part)
+                    waiting_bytes += part.records.nbytes
+                    if waiting_bytes >= _BATCH_BYTES:
+                        yield from _requests(waiting)
+                        waiting, waiting_bytes = [], 0
+            except BrokenObjectError as error:
+                tally.requests += 1
+                yield _broken_object(raw, number, error)
+    if waiting:
+        yield from _requests(waiting)
 
 
 def _without_blank(lines: pa.BinaryArray, raw: RawObject, first: int) -> _Lines:
@@ -224,31 +175,87 @@ def _broken_object(raw: RawObject, number: int, error: BrokenObjectError) -> pa.
     return pa.RecordBatch.from_pylist([row], schema=REQUEST)
 
 
-def _requests(
-    lines: list[_Lines], connection: duckdb.DuckDBPyConnection
-) -> Iterator[pa.RecordBatch]:
+def _requests(lines: list[_Lines]) -> Iterator[pa.RecordBatch]:
     records = pa.concat_arrays([part.records for part in lines])
-    sizes = [len(part.records) for part in lines]
+    part_of = np.repeat(np.arange(len(lines)), [len(part.records) for part in lines])
+    source_object = pa.array([part.source.uri for part in lines]).take(pa.array(part_of))
+    source_line = np.concatenate([part.numbers for part in lines])
+    arrival = np.array([part.source.arrival_ms for part in lines])[part_of]
+
+    read = JsonBatch(_utf8(records))
+    fields = read.fields(read.roots, _FIELDS)
+    request_id = read.texts(fields["rid"])
+    if request_id.null_count:
+        places = pc.binary_join_element_wise(
+            source_object, pa.array(source_line).cast(pa.string()), "#"
+        )
+        request_id = pc.coalesce(request_id, places)
+    uri = read.texts(fields["uri"])
     columns = {
-        "line": _utf8(records),
-        "source_object": pa.array([part.source.uri for part in lines]).take(_repeat(sizes)),
-        "source_line": pa.array(np.concatenate([part.numbers for part in lines])),
-        "arrival": pa.array([part.source.arrival_ms for part in lines]).take(_repeat(sizes)),
+        "request_id": request_id,
+        "ingest_timestamp": _ingest_timestamp(read, fields, arrival),
+        "ip": read.texts(fields["ip"]),
+        "user_agent": read.texts(fields["ua"]),
+        "platform": read.texts(fields["platform"]),
+        "request_app_id": read.texts(fields["appId"]),
+        "upload_timestamp": _upload_timestamp(read.integers(fields["client_timestamp"]), uri),
+        "event_bundle_sequence_id": _query_number(uri, "event_bundle_sequence_id").fill_null(0),
+        "source_object": source_object,
+        "source_line": pa.array(source_line),
+        "record": records,
     }
-    connection.register("lines", pa.table(columns))
-    table = parse_json(connection, _RECORDS, "line", _RECORD_STRUCTURE)
-    connection.unregister("lines")
-    table = table.append_column("record", records)
-    for start, stop, decoded in _decode(
-        table.column("body").combine_chunks(), table.column("readable").combine_chunks()
-    ):
-        part = table.slice(start, stop - start)
-        arrays = [decoded[name] if name in decoded else part.column(name) for name in REQUEST.names]
-        yield from pa.table(arrays, schema=REQUEST).combine_chunks().to_batches()
+    is_record = read.is_object(read.roots)
+    for start, stop, decoded in _decode(read, fields["data"], is_record):
+        part = {name: column.slice(start, stop - start) for name, column in columns.items()}
+        yield pa.RecordBatch.from_arrays(
+            [(part | decoded)[name] for name in REQUEST.names], schema=REQUEST
+        )
 
 
-def _repeat(sizes: list[int]) -> pa.Array:
-    return pa.array(np.repeat(np.arange(len(sizes)), sizes))
+def _ingest_timestamp(
+    read: JsonBatch, fields: dict[str, np.ndarray], arrival: np.ndarray
+) -> pa.Int64Array:
+    """Give the first plausible time of arrival that a record tells; the object's own at worst."""
+    found = np.full(read.size, -1)
+    for name in _ARRIVAL_MS:
+        given = np.asarray(read.integers(fields[name]).fill_null(-1))
+        found = np.where(_plausible(found), found, given)
+    # Collectors write milliseconds; only records that lack them cost a look at the others.
+    for place in np.flatnonzero(~_plausible(found)):
+        for name in _ARRIVAL_ISO:
+            (text,) = read.texts(fields[name][place : place + 1]).to_pylist()
+            found[place] = _iso_ms(text)
+            if _plausible(found[place]):
+                break
+        else:
+            found[place] = arrival[place]
+    return pa.array(found)
+
+
+def _plausible(ms: np.ndarray) -> np.ndarray:
+    return (ms >= MIN_TIMESTAMP_MS) & (ms < MAX_TIMESTAMP_MS)
+
+
+def _iso_ms(text: str | None) -> int:
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return -1
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _upload_timestamp(given: pa.Int64Array, uri: pa.StringArray) -> pa.Int64Array:
+    if given.null_count == 0:
+        return given
+    return pc.coalesce(given, _query_number(uri, "upload_timestamp"))
+
+
+def _query_number(uri: pa.StringArray, name: str) -> pa.Int64Array:
+    """Give a whole number from the query strings, null where there is none."""
+    found = pc.extract_regex(uri, rf"[?&]{name}=(?P<number>[0-9]{{1,18}})(?:[&#]|$)")
+    return pc.struct_field(found, "number").cast(pa.int64())
 
 
 def _utf8(records: pa.BinaryArray) -> pa.StringArray:
@@ -267,25 +274,31 @@ def _decoded_or_empty(text: bytes) -> str:
 
 
 def _decode(
-    data: pa.StringArray, readable: pa.BooleanArray
+    read: JsonBatch, data: np.ndarray, is_record: np.ndarray
 ) -> Iterator[tuple[int, int, dict[str, pa.StringArray]]]:
     """Give the bodies of rows `start` to `stop` as JSON text, or why there is none.
 
-    Plain JSON arrays, the usual case, are passed on as they are. A slice ends as soon as its
-    packed bodies have grown to some megabytes.
+    `data` are their nodes. Plain JSON arrays, the usual case, are passed on as they are. A slice
+    ends as soon as its packed bodies have grown to some megabytes.
     """
-    other = np.asarray(pc.invert(pc.fill_null(pc.starts_with(data, "["), False)))
-    start = size = 0
+    others = np.flatnonzero(~read.begin_with(data, "["))
+    texts = read.texts(data[others])
+    start = first = size = 0
     decoded: list[_Decoded] = []
-    for place in np.flatnonzero(other):
-        decoded.append(_decode_one(data[place].as_py(), readable[place].as_py()))
+    for n, place in enumerate(others):
+        decoded.append(_decode_one(texts[n].as_py(), bool(is_record[place])))
         size += len(decoded[-1][0] or "")
         if size >= _UNPACKED_BYTES:
             stop = int(place) + 1
-            yield start, stop, _decoded_columns(data[start:stop], other[start:stop], decoded)
-            start, size, decoded = stop, 0, []
+            places = others[first : n + 1] - start
+            yield start, stop, _decoded_columns(read, data[start:stop], places, decoded)
+            start, first, size, decoded = stop, n + 1, 0, []
     if start < len(data):
-        yield start, len(data), _decoded_columns(data[start:], other[start:], decoded)
+        yield (
+            start,
+            len(data),
+            _decoded_columns(read, data[start:], others[first:] - start, decoded),
+        )
 
 
 _Decoded = tuple[str | None, str | None, str | None]
@@ -301,17 +314,17 @@ def _decode_one(body: str | None, is_record: bool) -> _Decoded:
 
 
 def _decoded_columns(
-    data: pa.StringArray, other: np.ndarray, decoded: list[_Decoded]
+    read: JsonBatch, data: np.ndarray, places: np.ndarray, decoded: list[_Decoded]
 ) -> dict[str, pa.StringArray]:
-    mask = pa.array(other)
-    nothing = pa.nulls(len(data), pa.string())
-    columns: dict[str, pa.StringArray] = {}
-    for place, (name, given) in enumerate(
-        {"body": data, "bad_reason": nothing, "bad_detail": nothing}.items()
-    ):
-        values = pa.array([row[place] for row in decoded], pa.string())
-        columns[name] = pc.replace_with_mask(given, mask, values)
-    return columns
+    """Give the columns body, bad_reason and bad_detail: `decoded` at `places`, others plain."""
+    bodies, reasons, details = zip(*decoded, strict=True) if decoded else ((), (), ())
+    bad = np.full(len(data), len(places))
+    bad[places] = np.arange(len(places))
+    return {
+        "body": read.texts_but(data, places, pa.array(bodies, pa.string())),
+        "bad_reason": pa.array([*reasons, None], pa.string()).take(pa.array(bad)),
+        "bad_detail": pa.array([*details, None], pa.string()).take(pa.array(bad)),
+    }
 
 
 def envelope(record: bytes) -> str | None:
@@ -374,3 +387,20 @@ def _gunzip(packed: bytes) -> bytes:
     if not inflater.eof:
         raise BadBodyError(BadReason.UNDECODABLE_BODY, "the gzip data ends in the middle")
     return out
+
+
+def body_fault(
+    json: JsonBatch, reason: pa.StringArray, detail: pa.StringArray
+) -> tuple[pa.StringArray, pa.StringArray]:
+    """Give why bodies hold no events, and the detail: known reasons, and what reading them found.
+
+    `json` holds the bodies. A body that is an array has no fault, also when it is empty.
+    """
+    unread = np.asarray(reason.is_null()) & ~json.is_array(json.roots)
+    for fault, why in (
+        ((json.faults == json_scan.OK) & (json.roots >= 0), BadReason.NOT_AN_ARRAY),
+        (json.faults == json_scan.NOT_JSON, BadReason.NOT_JSON),
+        (json.faults == json_scan.TOO_DEEP, BadReason.TOO_DEEP),
+    ):
+        reason = pc.if_else(pa.array(unread & fault), why.value, reason)
+    return reason, detail

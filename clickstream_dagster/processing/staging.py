@@ -59,15 +59,15 @@ def stage_events(batches: Iterator[pa.RecordBatch], rule: StagingRule) -> Iterat
     good, bad = _Writer(f"{name}.good", STAGED_EVENT), _Writer(f"{name}.bad", STAGED_BAD)
     counts = dict.fromkeys(("events", "bad", "bad_requests", "foreign_app", "too_old"), 0)
     pieces: list[Piece] = []
-    waiting: list[pa.RecordBatch] = []
+    waiting: list[_Judged] = []
     waiting_bytes = 0
     with good, bad:
         for batch in batches:
-            kept = _judge(batch, rule, counts, bad)
-            if kept.num_rows == 0:
+            judged = _judge(batch, rule, counts, bad)
+            if not judged.keep.any():
                 continue
-            waiting.append(kept)
-            waiting_bytes += kept.nbytes
+            waiting.append(judged)
+            waiting_bytes += judged.events.nbytes
             if waiting_bytes >= _BUFFER_BYTES:
                 pieces += _write_pieces(waiting, good, rule)
                 waiting, waiting_bytes = [], 0
@@ -136,10 +136,18 @@ class _Writer:
         return self.written - 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Events with the lake's columns, and which of them stay."""
+
+    events: pa.RecordBatch
+    keep: np.ndarray
+
+
 def _judge(
     batch: pa.RecordBatch, rule: StagingRule, counts: dict[str, int], bad: _Writer
-) -> pa.RecordBatch:
-    """Count every row, write the bad ones, and give those that stay with the lake's columns."""
+) -> _Judged:
+    """Count every row, write the bad ones, and mark those that stay."""
     counts["events"] += batch.num_rows
     is_bad = batch.column("bad_reason").is_valid()
     if pc.any(is_bad).as_py():
@@ -155,14 +163,11 @@ def _judge(
         pc.less_equal(age, rule.freshness_hours * _HOUR_MS),
         pc.is_in(batch.column("event_name"), pa.array(FRESHNESS_EXEMPT)),
     )
-    keep = pc.and_(registered, fresh)
-    kept = batch.select(STAGED_EVENT.names)
-    if not pc.all(keep).as_py():
-        foreign = pc.sum(pc.invert(registered)).as_py() or 0
-        counts["foreign_app"] += foreign
-        counts["too_old"] += batch.num_rows - (pc.sum(keep).as_py() or 0) - foreign
-        kept = kept.filter(keep)
-    return kept
+    keep = np.asarray(pc.and_(registered, fresh))
+    foreign = batch.num_rows - (pc.sum(registered).as_py() or 0)
+    counts["foreign_app"] += foreign
+    counts["too_old"] += batch.num_rows - int(keep.sum()) - foreign
+    return _Judged(batch.select(STAGED_EVENT.names), keep)
 
 
 def _bad_rows(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -179,21 +184,27 @@ def _bad_rows(rows: pa.RecordBatch) -> pa.RecordBatch:
     )
 
 
-def _write_pieces(batches: list[pa.RecordBatch], writer: _Writer, rule: StagingRule) -> list[Piece]:
-    if not batches:
+def _write_pieces(waiting: list[_Judged], writer: _Writer, rule: StagingRule) -> list[Piece]:
+    if not waiting:
         return []
-    batch = pa.concat_batches(batches)
-    apps = batch.column("app_id").dictionary_encode()
-    days = np.asarray(batch.column("event_date").cast(pa.int32()))
-    buckets = bucket_of(batch.column("event_id"), rule.buckets)
-    order = np.lexsort((buckets, days, np.asarray(apps.indices)))
-    keys = np.stack([np.asarray(apps.indices), days, buckets])[:, order]
+    events = pa.concat_batches([judged.events for judged in waiting])
+    kept = np.flatnonzero(np.concatenate([judged.keep for judged in waiting]))
+    apps = events.column("app_id").dictionary_encode()
+    keys = np.stack(
+        [
+            np.asarray(apps.indices),
+            np.asarray(events.column("event_date").cast(pa.int32())),
+            bucket_of(events.column("event_id"), rule.buckets),
+        ]
+    )[:, kept]
+    order = np.lexsort(keys[::-1])
+    keys = keys[:, order]
     starts = np.flatnonzero(np.any(np.diff(keys, axis=1, prepend=-1) != 0, axis=0))
-    if len(starts) > 1:
-        batch = batch.take(pa.array(order))
+    if len(starts) > 1 or len(kept) < events.num_rows:
+        events = events.take(pa.array(kept[order]))
     pieces: list[Piece] = []
-    for start, stop in zip(starts, [*starts[1:], batch.num_rows], strict=True):
-        part = batch.slice(start, stop - start)
+    for start, stop in zip(starts, [*starts[1:], events.num_rows], strict=True):
+        part = events.slice(start, stop - start)
         pieces.append(
             Piece(
                 path=writer.path,

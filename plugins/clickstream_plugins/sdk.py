@@ -1,241 +1,75 @@
 """The built-in transformer: requests of the Web, Android and iOS SDKs to events.
 
 Shapes are those of seed 000, "Sample event structure" and "Common attributes"; the target is
-"Data schema". JSON is parsed by DuckDB, a batch of requests at a time; no Python runs per event.
+"Data schema". Bodies become columns a batch at a time; no Python runs per event.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-import duckdb
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from clickstream_dagster.processing.events import EVENT, conform
-from clickstream_dagster.processing.key_values import KeyValues, value_fields
+from clickstream_dagster.processing.json_values import JsonBatch
+from clickstream_dagster.processing.key_values import KeyValues
 from clickstream_dagster.processing.limits import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
-from clickstream_dagster.processing.native import connect, parse_json
-from clickstream_dagster.processing.plugins import ArrowPlugin, PluginContext
-from clickstream_dagster.processing.requests import BadReason, envelope
+from clickstream_dagster.processing.plugins import ArrowPlugin
+from clickstream_dagster.processing.requests import BadReason, body_fault, envelope
+from clickstream_dagster.processing.schema import (
+    APP_INFO,
+    DEVICE,
+    ECOMMERCE,
+    GEO,
+    ITEM,
+    TRAFFIC_SOURCE,
+    USER_LTV,
+)
 
-_ECOMMERCE = {
-    "total_item_quantity": "BIGINT",
-    "purchase_revenue_in_usd": "DOUBLE",
-    "purchase_revenue": "DOUBLE",
-    "refund_value_in_usd": "DOUBLE",
-    "refund_value": "DOUBLE",
-    "shipping_value_in_usd": "DOUBLE",
-    "shipping_value": "DOUBLE",
-    "tax_value_in_usd": "DOUBLE",
-    "tax_value": "DOUBLE",
-    "transaction_id": "VARCHAR",
-    "unique_items": "BIGINT",
+_DAY_MS = 86_400_000
+
+_NEEDED = {
+    "event_id": BadReason.MISSING_EVENT_ID,
+    "event_type": BadReason.MISSING_EVENT_NAME,
+    "app_id": BadReason.MISSING_APP_ID,
+    "unique_id": BadReason.MISSING_USER,
+    "timestamp": BadReason.MISSING_TIMESTAMP,
 }
-_ITEM = {
-    "brand": "VARCHAR",
-    "category": "VARCHAR",
-    "category2": "VARCHAR",
-    "category3": "VARCHAR",
-    "category4": "VARCHAR",
-    "category5": "VARCHAR",
-    "creative_name": "VARCHAR",
-    "creative_slot": "VARCHAR",
-    "id": "VARCHAR",
-    "location_id": "VARCHAR",
-    "name": "VARCHAR",
-    "price": "DOUBLE",
-    "quantity": "INTEGER",
+"""What an event can't do without, and the reason when it is missing; the first one counts."""
+
+_DEVICE = {
+    "mobile_brand_name": "brand",
+    "mobile_model_name": "model",
+    "manufacturer": "make",
+    "screen_width": "screen_width",
+    "screen_height": "screen_height",
+    "carrier": "carrier",
+    "network_type": "network_type",
+    "operating_system_version": "os_version",
+    "system_language": "system_language",
+    "vendor_id": "device_id",
+    "advertising_id": "device_unique_id",
+    "host_name": "host_name",
 }
-_SCALARS = (
-    "app_id",
-    "unique_id",
-    "device_id",
-    "device_unique_id",
-    "event_type",
-    "event_id",
-    "timestamp",
-    "platform",
-    "os_version",
-    "make",
-    "brand",
-    "model",
-    "carrier",
-    "network_type",
-    "screen_height",
-    "screen_width",
-    "viewport_height",
-    "viewport_width",
-    "zone_offset",
-    "locale",
-    "system_language",
-    "country_code",
-    "sdk_version",
-    "sdk_name",
-    "host_name",
-    "app_version",
-    "app_package_name",
+_OWN_COLUMNS = ("sdk_name", "sdk_version", "country_code", "viewport_width", "viewport_height")
+_FIELDS = (
+    *_NEEDED,
+    *_DEVICE.values(),
+    *_OWN_COLUMNS,
+    *("app_package_name", "app_version", "locale", "platform", "zone_offset"),
+    *("attributes", "user", "event_dimensions", "ecommerce", "items"),
 )
-_EVENT_STRUCTURE = json.dumps(
-    [
-        {
-            # Texts, so that a value of the wrong type is seen as one instead of vanishing.
-            **dict.fromkeys(_SCALARS, "VARCHAR"),
-            "ecommerce": _ECOMMERCE,
-            "items": [_ITEM],
-            "event_dimensions": "JSON",
-            "user": 'MAP(VARCHAR, STRUCT("value" JSON, set_timestamp BIGINT))',
-            "attributes": "MAP(VARCHAR, JSON)",
-        }
-    ]
+_OF_REQUEST = (
+    "request_id",
+    "ingest_timestamp",
+    "upload_timestamp",
+    "event_bundle_sequence_id",
+    "ip",
+    "user_agent",
+    "source_object",
+    "source_line",
 )
-
-# Bodies that gave no event: unreadable, no array, or simply empty.
-_SILENT = f"""
-select
-    *,
-    case
-        when not json_valid(body) then '{BadReason.NOT_JSON}'
-        when json_type(body) <> 'ARRAY' then '{BadReason.NOT_AN_ARRAY}'
-        -- Whatever else was not read must not vanish.
-        when json_array_length(body) > 0 then '{BadReason.NOT_JSON}'
-    end as reason
-from silent
-"""
-
-# Objects that became no map hold the same key twice.
-_REPEATED_KEYS = """
-select place
-from suspects
-where
-    len(list_filter(json_extract(body, '$[*].attributes'), lambda j: json_type(j) = 'OBJECT'))
-        > attributes
-    or len(list_filter(json_extract(body, '$[*].user'), lambda j: json_type(j) = 'OBJECT'))
-        > users
-"""
-
-_BLANK = "' ' || chr(9) || chr(10) || chr(13)"
-_EVENTS = f"""
-with parsed as (
-    select
-        * exclude (bad_reason, bad_detail),
-        {{parse}} as events
-    from requests
-    -- A cut array shows at its end, without being read.
-    where bad_reason is null and ends_with(rtrim(body, {_BLANK}), ']')
-),
-event as (
-    select
-        * exclude (events),
-        unnest(events) as e,
-        unnest(range(len(events)))::integer as request_position
-    from parsed
-),
-typed as (
-    select
-        *,
-        case
-            when try_cast(e.timestamp as bigint)
-                between {MIN_TIMESTAMP_MS} and {MAX_TIMESTAMP_MS - 1}
-            then try_cast(e.timestamp as bigint)
-        end as event_ms,
-        coalesce(e.event_id, '') = '' as no_event_id,
-        coalesce(e.event_type, '') = '' as no_event_name,
-        coalesce(e.app_id, '') = '' as no_app_id,
-        coalesce(e.unique_id, '') = '' as no_user
-    from event
-)
-select
-    struct_pack(
-        app_id := e.app_id,
-        id := e.app_package_name,
-        install_source := null::varchar,
-        "version" := e.app_version
-    ) as app_info,
-    struct_pack(
-        mobile_brand_name := e.brand,
-        mobile_model_name := e.model,
-        manufacturer := e.make,
-        screen_width := try_cast(e.screen_width as bigint),
-        screen_height := try_cast(e.screen_height as bigint),
-        carrier := e.carrier,
-        network_type := e.network_type,
-        operating_system_version := e.os_version,
-        operating_system := case when lower(e.platform) <> 'web' then e.platform end,
-        ua_browser := null::varchar,
-        ua_browser_version := null::varchar,
-        ua_os := null::varchar,
-        ua_os_version := null::varchar,
-        ua_device := null::varchar,
-        ua_device_category := null::varchar,
-        system_language := e.system_language,
-        time_zone_offset_seconds := try_cast(e.zone_offset as bigint) // 1000,
-        vendor_id := e.device_id,
-        advertising_id := e.device_unique_id,
-        host_name := e.host_name
-    ) as device,
-    e.ecommerce as ecommerce,
-    event_bundle_sequence_id,
-    cast(epoch_ms(event_ms) as date) as event_date,
-    case
-        when json_type(e.event_dimensions) = 'OBJECT'
-        then from_json(e.event_dimensions, '"MAP(VARCHAR, JSON)"')
-    end as event_dimensions,
-    e.event_id as event_id,
-    e.event_type as event_name,
-    e.attributes as attributes,
-    0::bigint as event_previous_timestamp,
-    ingest_timestamp - event_ms as event_server_timestamp_offset,
-    event_ms as event_timestamp,
-    struct_pack(
-        city := null::varchar,
-        continent := null::varchar,
-        country := null::varchar,
-        metro := null::varchar,
-        region := null::varchar,
-        sub_continent := null::varchar,
-        locale := e.locale
-    ) as geo,
-    ingest_timestamp,
-    e.items as items,
-    coalesce(e.platform, platform) as platform,
-    e."user" as "user",
-    e.unique_id as user_pseudo_id,
-    e.app_id as app_id,
-    request_id,
-    request_position,
-    upload_timestamp,
-    e.sdk_name as sdk_name,
-    e.sdk_version as sdk_version,
-    e.country_code as country_code,
-    try_cast(e.viewport_width as bigint) as viewport_width,
-    try_cast(e.viewport_height as bigint) as viewport_height,
-    ip,
-    user_agent,
-    source_object,
-    source_line,
-    case
-        when no_event_id and no_event_name and no_app_id and no_user and e.timestamp is null
-            then case
-                when coalesce(json_type(body, '$[' || request_position || ']'), '') = 'OBJECT'
-                then '{BadReason.MISSING_EVENT_ID}'
-                else '{BadReason.NOT_AN_OBJECT}'
-            end
-        when no_event_id then '{BadReason.MISSING_EVENT_ID}'
-        when no_event_name then '{BadReason.MISSING_EVENT_NAME}'
-        when no_app_id then '{BadReason.MISSING_APP_ID}'
-        when no_user then '{BadReason.MISSING_USER}'
-        when coalesce(e.timestamp, '') = '' then '{BadReason.MISSING_TIMESTAMP}'
-        when event_ms is null then '{BadReason.TIMESTAMP_OUT_OF_RANGE}'
-    end as bad_reason,
-    case
-        when bad_reason = '{BadReason.TIMESTAMP_OUT_OF_RANGE}'
-        then 'timestamp is ' || left(e.timestamp, 100)
-    end as bad_detail,
-    place
-from typed
-"""
+"""Columns that an event has from its request."""
 
 # Attributes with a column of their own; they are not repeated in event_params.
 _PRIVACY = {
@@ -250,6 +84,15 @@ _TRAFFIC_SOURCE = {
 }
 _CHANNEL = "_channel"
 
+_USER_ID = "_user_id"
+_FIRST_TOUCH = "_user_first_touch_timestamp"
+_REVENUE = "_user_ltv_revenue"
+_CURRENCY = "_user_ltv_currency"
+_SPECIAL_USER = (_USER_ID, _FIRST_TOUCH, _REVENUE, _CURRENCY)
+
+Nodes = Mapping[str, np.ndarray]
+Columns = dict[str, pa.Array]
+
 
 class SdkTransformer(ArrowPlugin):
     """Turn REQUEST rows into EVENT rows; what can't be one becomes a bad row with its bytes."""
@@ -258,247 +101,258 @@ class SdkTransformer(ArrowPlugin):
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Give the events of each batch of requests, and its bad records."""
-        with connect() as connection:
-            for batch in batches:
-                place = pa.array(range(batch.num_rows), pa.int64())
-                requests = pa.Table.from_batches([batch]).append_column("place", place)
-                yield from _transform(requests, connection, self.context)
+        for requests in batches:
+            for columns in _transform(requests):
+                columns["project_id"] = pa.repeat(
+                    self.context.project_id, len(columns["request_id"])
+                )
+                yield from conform(pa.table(columns), EVENT).to_batches()
 
 
-def _transform(
-    requests: pa.Table, connection: duckdb.DuckDBPyConnection, context: PluginContext
-) -> Iterator[pa.RecordBatch]:
-    events = _parse(requests, connection)
-    is_bad = events.column("bad_reason").is_valid()
-    bad_events = events.filter(is_bad)
-    if bad_events.num_rows:
-        yield from _bad_events(bad_events, requests, context)
-        good = events.filter(pc.invert(is_bad)).combine_chunks()
-    else:
-        good = events
-    if good.num_rows:
-        yield from _typed(good, context).to_batches()
-    yield from _bad_requests(requests, events, connection, context)
+def _transform(requests: pa.RecordBatch) -> Iterator[Columns]:
+    json = JsonBatch(requests.column("body"))
+    events, first = json.elements(json.roots)
+    request = np.repeat(np.arange(requests.num_rows), np.diff(first))
+    position = (np.arange(len(events)) - first[request]).astype(np.int32)
+    fields = json.fields(events, _FIELDS)
+    event_ms = _event_ms(json, fields["timestamp"])
+    reason = _bad_reason(json, events, fields, event_ms)
+
+    is_good = np.asarray(reason.is_null())
+    if not is_good.all():
+        bad = np.flatnonzero(~is_good)
+        yield {
+            **_places(requests, request[bad], position[bad]),
+            **_bad_events(json, events[bad], fields["timestamp"][bad], reason.take(pa.array(bad))),
+            "event_id": json.texts(fields["event_id"][bad]),
+            "app_id": json.texts(fields["app_id"][bad]),
+            "envelope": _envelopes(requests, request[bad]),
+        }
+        good = np.flatnonzero(is_good)
+        fields = {name: nodes[good] for name, nodes in fields.items()}
+        request, position = request[good], position[good]
+        event_ms = event_ms.take(pa.array(good))
+    if len(request):
+        columns = _places(requests, request, position)
+        yield columns | _events(json, fields, event_ms, columns)
+    unread = _unread(requests, json)
+    if len(unread["request_id"]):
+        yield unread
 
 
-def _parse(requests: pa.Table, connection: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Give the events of the requests, each with the `place` of its request."""
-    connection.register("requests", requests.drop_columns(["record"]))
-    events = parse_json(connection, _EVENTS, "body", _EVENT_STRUCTURE)
-    fixed = _with_repeated_keys(requests, events, connection)
-    if fixed is not None:
-        connection.register("requests", fixed.drop_columns(["record"]))
-        again = parse_json(connection, _EVENTS, "body", _EVENT_STRUCTURE)
-        others = pc.invert(pc.is_in(events.column("place"), fixed.column("place")))
-        events = pa.concat_tables([events.filter(others), again])
-    connection.unregister("requests")
-    return events.combine_chunks()
+def _places(requests: pa.RecordBatch, request: np.ndarray, position: np.ndarray) -> Columns:
+    """Give what events have from their requests, and their place there."""
+    index = pa.array(request)
+    columns = {name: requests.column(name).take(index) for name in _OF_REQUEST}
+    # An event without a platform has its request's.
+    columns["platform"] = requests.column("platform").take(index)
+    return columns | {"request_position": pa.array(position)}
 
 
-def _with_repeated_keys(
-    requests: pa.Table, events: pa.Table, connection: duckdb.DuckDBPyConnection
-) -> pa.Table | None:
-    """Give the requests in which an object holds a key twice, with the last value only.
-
-    Seed 000, "Event and attribute limitation": the latest value applies. DuckDB gives no map
-    for such an object, so only requests with a missing map are looked at.
-    """
-    no_map = pc.or_(pc.is_null(events.column("attributes")), pc.is_null(events.column("user")))
-    if not pc.any(no_map).as_py():
-        return None
-    suspects = requests.take(pc.unique(events.filter(no_map).column("place")))
-    counts = events.group_by("place").aggregate([("attributes", "count"), ("user", "count")])
-    suspects = suspects.join(counts, "place").rename_columns(
-        {"attributes_count": "attributes", "user_count": "users"}
-    )
-    connection.register("suspects", suspects)
-    places = connection.sql(_REPEATED_KEYS).to_arrow_table().column("place")
-    connection.unregister("suspects")
-    if len(places) == 0:
-        return None
-    repeated = requests.take(places)
-    bodies: list[str] = []
-    for body in repeated.column("body").to_pylist():
-        try:
-            bodies.append(orjson.dumps(orjson.loads(body)).decode())
-        except orjson.JSONDecodeError:  # stricter than DuckDB: it refuses NaN, for example
-            bodies.append(body)
-    column = repeated.schema.get_field_index("body")
-    return repeated.set_column(column, "body", pa.array(bodies, pa.string()))
+def _event_ms(json: JsonBatch, nodes: np.ndarray) -> pa.Int64Array:
+    ms = json.integers(nodes)
+    plausible = pc.and_(pc.greater_equal(ms, MIN_TIMESTAMP_MS), pc.less(ms, MAX_TIMESTAMP_MS))
+    return pc.if_else(plausible, ms, pa.scalar(None, pa.int64()))
 
 
-def _typed(events: pa.Table, context: PluginContext) -> pa.Table:
-    columns = {name: events.column(name).combine_chunks() for name in events.column_names}
-    columns |= _from_attributes(KeyValues(columns.pop("attributes")), columns["app_info"])
-    columns |= _from_user(KeyValues(columns.pop("user")))
-    dimensions = KeyValues(columns.pop("event_dimensions"))
-    columns["event_dimensions"] = dimensions.structs(
-        value_fields(dimensions.values), np.full(len(dimensions.row), True)
-    )
-    columns["project_id"] = pa.repeat(context.project_id, events.num_rows)
-    columns["is_bot"] = pa.repeat(False, events.num_rows)
-    for name in ("bad_reason", "bad_detail", "place"):
-        del columns[name]
-    return conform(pa.table(columns), EVENT)
+def _bad_reason(
+    json: JsonBatch, events: np.ndarray, fields: Nodes, event_ms: pa.Int64Array
+) -> pa.StringArray:
+    """Say why an event is bad, null for a good one."""
+    reason = pa.nulls(len(events), pa.string())
+    reasons = [
+        (np.asarray(event_ms.is_null()), BadReason.TIMESTAMP_OUT_OF_RANGE),
+        *((json.is_missing(fields[name]), missing) for name, missing in reversed(_NEEDED.items())),
+        (~json.is_object(events), BadReason.NOT_AN_OBJECT),
+    ]
+    for applies, why in reasons:
+        if applies.any():
+            reason = pc.if_else(pa.array(applies), why.value, reason)
+    return reason
 
 
-def _from_attributes(entries: KeyValues, app_info: pa.StructArray) -> dict[str, pa.Array]:
-    fields = value_fields(entries.values)
-    special = entries.is_key(*_PRIVACY, *_TRAFFIC_SOURCE.values(), _CHANNEL)
-    privacy = entries.is_key(*_PRIVACY)
-    app_fields = dict(zip(app_info.type.names, app_info.flatten(), strict=True))
-    app_fields["install_source"] = _text_of(entries, _CHANNEL, fields)
+def _events(
+    json: JsonBatch, fields: Nodes, event_ms: pa.Int64Array, of_request: Columns
+) -> Columns:
+    columns = {
+        name: json.integers(fields[name])
+        if EVENT.field(name).type == pa.int64()
+        else json.texts(fields[name])
+        for name in _OWN_COLUMNS
+    }
+    app_id = json.texts(fields["app_id"])
+    platform = json.texts(fields["platform"])
+    if platform.null_count:
+        platform = pc.coalesce(platform, of_request["platform"])
+    attributes = fields["attributes"]
+    dimensions = KeyValues(json, fields["event_dimensions"])
     return {
-        "event_params": entries.structs(fields, ~special),
-        "privacy_info": _renamed(entries.structs(fields, privacy), _PRIVACY),
-        "traffic_source": pa.StructArray.from_arrays(
-            [_text_of(entries, key, fields) for key in _TRAFFIC_SOURCE.values()],
-            list(_TRAFFIC_SOURCE),
+        **columns,
+        **_from_attributes(json, attributes),
+        **_from_user(json, fields["user"]),
+        "app_info": _struct(
+            APP_INFO,
+            {
+                "app_id": app_id,
+                "id": json.texts(fields["app_package_name"]),
+                "install_source": json.texts(json.fields(attributes, (_CHANNEL,))[_CHANNEL]),
+                "version": json.texts(fields["app_version"]),
+            },
         ),
-        "app_info": pa.StructArray.from_arrays(list(app_fields.values()), list(app_fields)),
+        "device": _device(json, fields),
+        "ecommerce": _record(json, fields["ecommerce"], ECOMMERCE),
+        "event_date": pa.array(np.asarray(event_ms) // _DAY_MS).cast(pa.int32()).cast(pa.date32()),
+        "event_dimensions": dimensions.structs(dimensions.typed()),
+        "event_id": json.texts(fields["event_id"]),
+        "event_name": json.texts(fields["event_type"]),
+        "event_previous_timestamp": pa.repeat(pa.scalar(0, pa.int64()), len(event_ms)),
+        "event_server_timestamp_offset": pc.subtract(of_request["ingest_timestamp"], event_ms),
+        "event_timestamp": event_ms,
+        "geo": _struct(GEO, {"locale": json.texts(fields["locale"])}),
+        "items": _items(json, fields["items"]),
+        "platform": platform,
+        "user_pseudo_id": json.texts(fields["unique_id"]),
+        "app_id": app_id,
+        "is_bot": pa.repeat(False, len(event_ms)),
     }
 
 
-def _renamed(lists: pa.ListArray, names: dict[str, str]) -> pa.ListArray:
-    """Give the lists with other keys; a row without entries becomes null."""
-    keys, values = lists.values.flatten()
-    encoded = keys.dictionary_encode()
-    new_names = [names[key] for key in encoded.dictionary.to_pylist()]
-    new_keys = pa.array(new_names, pa.string()).take(encoded.indices)
-    offsets = pc.if_else(
-        pc.greater(pc.list_value_length(lists), 0), lists.offsets[:-1], pa.scalar(None, pa.int32())
-    )
+def _device(json: JsonBatch, fields: Nodes) -> pa.StructArray:
+    columns = {
+        name: _scalar(json, fields[sent], DEVICE.field(name).type) for name, sent in _DEVICE.items()
+    }
+    platform = json.texts(fields["platform"])
+    is_web = np.asarray(pc.fill_null(pc.equal(pc.utf8_lower(platform), "web"), False))
+    columns["operating_system"] = json.texts(np.where(is_web, -1, fields["platform"]))
+    columns["time_zone_offset_seconds"] = pc.divide(json.integers(fields["zone_offset"]), 1_000)
+    return _struct(DEVICE, columns)
+
+
+def _scalar(json: JsonBatch, nodes: np.ndarray, type_: pa.DataType) -> pa.Array:
+    """Give values with a type; a value that does not fit it is null."""
+    if pa.types.is_string(type_):
+        return json.texts(nodes)
+    if pa.types.is_floating(type_):
+        return json.numbers(nodes)
+    whole = json.integers(nodes)
+    if type_ == pa.int32():
+        fits = pc.and_(pc.greater_equal(whole, -(2**31)), pc.less(whole, 2**31))
+        whole = pc.if_else(fits, whole, pa.scalar(None, pa.int64()))
+    return whole.cast(type_)
+
+
+def _struct(
+    type_: pa.StructType, columns: Columns, is_null: np.ndarray | None = None
+) -> pa.StructArray:
+    """Give a struct with the given fields, the others null."""
+    size = len(next(iter(columns.values())))
+    arrays = [
+        columns[field.name] if field.name in columns else pa.nulls(size, field.type)
+        for field in type_
+    ]
+    mask = pa.array(is_null) if is_null is not None and is_null.any() else None
+    return pa.StructArray.from_arrays(arrays, fields=list(type_), mask=mask)
+
+
+def _record(json: JsonBatch, owners: np.ndarray, type_: pa.StructType) -> pa.StructArray:
+    """Give objects as a struct whose fields have their keys; what is no object is null."""
+    is_object = json.is_object(owners)
+    if not is_object.any():
+        return pa.nulls(len(owners), type_)
+    fields = json.fields(owners, type_.names)
+    columns = {field.name: _scalar(json, fields[field.name], field.type) for field in type_}
+    return _struct(type_, columns, ~is_object)
+
+
+def _items(json: JsonBatch, owners: np.ndarray) -> pa.ListArray:
+    items, offsets = json.elements(owners)
     return pa.ListArray.from_arrays(
-        pa.concat_arrays([offsets, lists.offsets[-1:]]),
-        pa.StructArray.from_arrays([new_keys, values], ["key", "value"]),
+        pa.array(offsets, mask=np.append(~json.is_array(owners), False)),
+        _record(json, items, ITEM),
     )
 
 
-def _from_user(entries: KeyValues) -> dict[str, pa.Array]:
-    json_values, set_timestamp = entries.values.flatten()
-    fields = value_fields(json_values)
-    revenue = _double_of(entries, "_user_ltv_revenue", fields)
-    ltv = entries.is_key("_user_ltv_revenue", "_user_ltv_currency")
+def _from_attributes(json: JsonBatch, owners: np.ndarray) -> Columns:
+    """Give the columns that hold attributes."""
+    params = KeyValues(json, owners, but=(*_PRIVACY, *_TRAFFIC_SOURCE.values(), _CHANNEL))
+    privacy = KeyValues(json, owners, only=tuple(_PRIVACY))
+    source = json.fields(owners, tuple(_TRAFFIC_SOURCE.values()))
+    return {
+        "event_params": params.structs(params.typed()),
+        "privacy_info": privacy.structs(privacy.typed(), _PRIVACY),
+        "traffic_source": _struct(
+            TRAFFIC_SOURCE,
+            {name: json.texts(source[key]) for name, key in _TRAFFIC_SOURCE.items()},
+        ),
+    }
+
+
+def _from_user(json: JsonBatch, owners: np.ndarray) -> Columns:
+    """Give the columns that hold user attributes, each sent as {value, set_timestamp}."""
+    special = {
+        name: json.fields(nodes, ("value",))["value"]
+        for name, nodes in json.fields(
+            owners, (_USER_ID, _FIRST_TOUCH, _REVENUE, _CURRENCY)
+        ).items()
+    }
+    # A currency without revenue is an attribute like any other.
+    revenue = json.numbers(special[_REVENUE])
     has_revenue = np.asarray(revenue.is_valid())
-    keep = ~(ltv & has_revenue[entries.row])
+
+    entries = KeyValues(json, owners)
+    entries.drop(has_revenue, _REVENUE, _CURRENCY)
+    sent = json.fields(entries.nodes, ("value", "set_timestamp"))
+    fields = json.typed(sent["value"])
+    set_timestamp = json.integers(sent["set_timestamp"])
     plausible = pc.and_(
         pc.greater_equal(set_timestamp, 0), pc.less(set_timestamp, MAX_TIMESTAMP_MS)
     )
     set_timestamp = pc.if_else(plausible, set_timestamp, pa.scalar(None, pa.int64()))
-    fields["set_timestamp_micros"] = pc.multiply(set_timestamp, 1000)
+    fields["set_timestamp_micros"] = pc.multiply(set_timestamp, 1_000)
     return {
-        "user_properties": entries.structs(fields, keep),
-        "user_id": _text_of(entries, "_user_id", fields),
-        "user_first_touch_timestamp": entries.pick(
-            "_user_first_touch_timestamp", fields["int_value"]
-        ),
-        "user_ltv": pa.StructArray.from_arrays(
-            [revenue, _text_of(entries, "_user_ltv_currency", fields)],
-            ["revenue", "currency"],
-            mask=pa.array(~has_revenue),
+        "user_properties": entries.structs(fields),
+        "user_id": json.texts(special[_USER_ID]),
+        "user_first_touch_timestamp": json.integers(special[_FIRST_TOUCH]),
+        "user_ltv": _struct(
+            USER_LTV,
+            {"revenue": revenue, "currency": json.texts(special[_CURRENCY])},
+            ~has_revenue,
         ),
     }
-
-
-def _text_of(entries: KeyValues, key: str, fields: dict[str, pa.Array]) -> pa.StringArray:
-    """Give the value under a key as text: a number in a text column is not lost."""
-    return pc.coalesce(
-        entries.pick(key, fields["string_value"]),
-        entries.pick(key, fields["int_value"]).cast(pa.string()),
-        entries.pick(key, fields["double_value"]).cast(pa.string()),
-    )
-
-
-def _double_of(entries: KeyValues, key: str, fields: dict[str, pa.Array]) -> pa.DoubleArray:
-    """Give the number under a key, also when it was sent as text."""
-    text = _text_of(entries, key, fields)
-    is_number = pc.match_substring_regex(text, r"^-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$")
-    number = pc.if_else(is_number, text, pa.scalar(None, pa.string())).cast(pa.float64())
-    return pc.if_else(pc.is_finite(number), number, pa.scalar(None, pa.float64()))
 
 
 def _bad_events(
-    events: pa.Table, requests: pa.Table, context: PluginContext
-) -> Iterator[pa.RecordBatch]:
-    # What belongs to a request is looked up once, however many of its events are bad.
-    encoded = events.column("place").combine_chunks().dictionary_encode()
-    carriers = requests.take(encoded.dictionary)
-    elements = [array_elements(body) for body in carriers.column("body").to_pylist()]
-    envelopes = [envelope(record) for record in carriers.column("record").to_pylist()]
-    payloads = [
-        elements[carrier][position].encode() if position < len(elements[carrier]) else b""
-        for carrier, position in zip(
-            encoded.indices.to_pylist(), events.column("request_position").to_pylist(), strict=True
-        )
-    ]
-    columns = {
-        name: events.column(name)
-        for name in (
-            "event_id",
-            "ingest_timestamp",
-            "app_id",
-            "request_id",
-            "request_position",
-            "source_object",
-            "source_line",
-            "bad_reason",
-            "bad_detail",
-        )
+    json: JsonBatch, events: np.ndarray, timestamps: np.ndarray, reason: pa.StringArray
+) -> Columns:
+    time = pc.utf8_slice_codeunits(json.texts(timestamps), 0, 100)
+    out_of_range = pc.equal(reason, BadReason.TIMESTAMP_OUT_OF_RANGE.value)
+    detail = pc.binary_join_element_wise("timestamp is", time, " ")
+    return {
+        "bad_reason": reason,
+        "bad_detail": pc.if_else(out_of_range, detail, pa.scalar(None, pa.string())),
+        "payload": pa.array([json.written(node) for node in events], pa.binary()),
     }
-    columns["envelope"] = pa.array(envelopes, pa.string()).take(encoded.indices)
-    columns["payload"] = pa.array(payloads, pa.binary())
-    yield from _bad_rows(columns, context)
 
 
-def _bad_requests(
-    requests: pa.Table,
-    events: pa.Table,
-    connection: duckdb.DuckDBPyConnection,
-    context: PluginContext,
-) -> Iterator[pa.RecordBatch]:
-    unread = requests.filter(requests.column("bad_reason").is_valid())
-    spoke = pc.is_in(requests.column("place"), events.column("place").combine_chunks())
-    silent = requests.filter(pc.and_(requests.column("bad_reason").is_null(), pc.invert(spoke)))
-    if silent.num_rows:
-        connection.register("silent", silent.drop_columns(["bad_reason"]))
-        reasons = connection.sql(_SILENT).to_arrow_table().rename_columns({"reason": "bad_reason"})
-        connection.unregister("silent")
-        bad = reasons.filter(reasons.column("bad_reason").is_valid()).select(requests.column_names)
-        unread = pa.concat_tables([unread, bad.cast(requests.schema)])
-    if unread.num_rows:
-        lines = [line.strip() for line in unread.column("record").to_pylist()]
-        columns = {
-            ("app_id" if name == "request_app_id" else name): unread.column(name)
-            for name in unread.column_names
-            if name not in ("record", "body")
-        }
-        columns["envelope"] = pa.array([envelope(line) for line in lines], pa.string())
-        columns["payload"] = pa.array(lines, pa.binary())
-        yield from _bad_rows(columns, context)
+def _envelopes(requests: pa.RecordBatch, request: np.ndarray) -> pa.StringArray:
+    """Give the envelope of each request; one that is named often is read once."""
+    encoded = pa.array(request).dictionary_encode()
+    records = requests.column("record").take(encoded.dictionary)
+    envelopes = pa.array([envelope(record) for record in records.to_pylist()], pa.string())
+    return envelopes.take(encoded.indices)
 
 
-def _bad_rows(columns: dict[str, pa.Array], context: PluginContext) -> Iterator[pa.RecordBatch]:
-    size = len(columns["bad_reason"])
-    project = pa.repeat(context.project_id, size)
-    yield from conform(pa.table({**columns, "project_id": project}), EVENT).to_batches()
-
-
-def array_elements(text: str) -> list[str]:
-    """Give the exact text of every element of a JSON array.
-
-    Where an element can't be read (it is nested too deeply), the rest of the text is the last one.
-    """
-    decoder = json.JSONDecoder()
-    elements: list[str] = []
-    place = start = text.index("[") + 1
-    try:
-        while True:
-            while text[place] in " \t\r\n,":
-                place += 1
-            start = place
-            if text[start] == "]":
-                return elements
-            _, place = decoder.raw_decode(text, start)
-            elements.append(text[start:place])
-    except (ValueError, RecursionError, IndexError):
-        return [*elements, text[start:]]
+def _unread(requests: pa.RecordBatch, json: JsonBatch) -> Columns:
+    """Give the requests of which no event could be read, but for empty arrays."""
+    reason, detail = body_fault(json, requests.column("bad_reason"), requests.column("bad_detail"))
+    bad = requests.filter(reason.is_valid())
+    lines = [line.strip() for line in bad.column("record").to_pylist()]
+    return {
+        **{name: bad.column(name) for name in _OF_REQUEST},
+        "platform": bad.column("platform"),
+        "app_id": bad.column("request_app_id"),
+        "bad_reason": reason.drop_null(),
+        "bad_detail": detail.filter(reason.is_valid()),
+        "envelope": pa.array([envelope(line) for line in lines], pa.string()),
+        "payload": pa.array(lines, pa.binary()),
+    }

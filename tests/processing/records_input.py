@@ -43,7 +43,7 @@ def plain(*events: object) -> str:
 
 def packed(*events: object) -> str:
     """Give a body as the mobile SDKs send it: base64 of gzip."""
-    return base64.b64encode(gzip.compress(json.dumps(events).encode())).decode()
+    return base64.b64encode(gzip.compress(json.dumps(events).encode(), mtime=0)).decode()
 
 
 def record(body: object, **fields: object) -> dict[str, object]:
@@ -68,5 +68,5 @@ def write_object(path: Path, records: Iterable[dict[str, object] | bytes]) -> Pa
     """Write records, or lines as they are, as a gzip NDJSON object."""
     lines = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in records]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(b"\n".join(lines) + b"\n"))
+    path.write_bytes(gzip.compress(b"\n".join(lines) + b"\n", mtime=0))
     return path

@@ -8,7 +8,7 @@ import pytest
 
 from clickstream_dagster.processing.plugins import PluginContext
 from clickstream_dagster.processing.requests import REQUEST
-from clickstream_plugins.sdk import SdkTransformer, array_elements
+from clickstream_plugins.sdk import SdkTransformer
 from tests.processing.records_input import NOW_MS, event, plain
 
 
@@ -217,11 +217,19 @@ def test_an_event_without_what_it_needs_is_bad_and_costs_no_other(
     [
         ('["text", 5, null, [], {"a": 1}]', ["not_an_object"] * 4 + ["missing_event_id"]),
         ('[{"event_id": ', ["not_json"]),
-        ('[{"a": "\\ud800"}]', ["not_json"]),
+        ('[{"a": "\\ud800"}]', ["missing_event_id"]),
+        ('[{"a": "\\u12x4"}]', ["not_json"]),
+        ('[{"a": "\t"}]', ["not_json"]),
+        ('[{"a": 01}]', ["not_json"]),
+        ('[{"a": 1,}]', ["not_json"]),
+        ('[{"a": 1] }', ["not_json"]),
+        ("5", ["not_an_array"]),
+        ("null", ["not_an_array"]),
         ("[1] and more", ["not_json"]),
         ("[]", []),
         (" [ ] \n", []),
-        ("[" * 3_000 + "]" * 3_000, ["not_an_object"]),
+        ("[" * 3_000 + "]" * 3_000, ["too_deep"]),
+        ("[" * 200 + "]" * 200, ["not_an_object"]),
     ],
 )
 def test_hostile_bodies_are_bad_rows(body: str, reasons: list[str]) -> None:
@@ -234,10 +242,22 @@ def test_blanks_around_a_body_cost_no_event() -> None:
     assert [row["event_id"] for row in transform(plain(event()) + " \r\n\t")] == ["e1"]
 
 
-def test_elements_keep_their_very_bytes() -> None:
-    text = ' [ {"a": 1.50, "b": "\\u00e9"} ,\n[1, 2],"x" ]'
-    assert array_elements(text) == ['{"a": 1.50, "b": "\\u00e9"}', "[1, 2]", '"x"']
-    assert array_elements('[1, {"cut": ') == ["1", '{"cut": ']
+def test_bad_elements_keep_their_very_bytes() -> None:
+    rows = transform(' [ {"a": 1.50, "b": "\\u00e9"} ,\n[1, 2],"x\\n",null ]')
+    assert [row["payload"].decode() for row in rows] == [
+        '{"a": 1.50, "b": "\\u00e9"}',
+        "[1, 2]",
+        '"x\\n"',
+        "null",
+    ]
+
+
+def test_half_a_surrogate_pair_costs_one_character() -> None:
+    (row,) = transform(plain(event(attributes={"title": "cut \ud83d", "\udc00k": "whole 😀"})))
+    assert values(row["event_params"]) == {
+        "title": ("string_value", "cut \ufffd"),
+        "\ufffdk": ("string_value", "whole 😀"),
+    }
 
 
 def test_many_bad_events_of_one_request_cost_what_they_weigh() -> None:
