@@ -48,7 +48,6 @@ _TYPE = pa.struct(
 )
 
 
-@lru_cache(maxsize=200_000)
 def parse_user_agent(text: str) -> UserAgent:
     """Read a user agent. Versions are major.minor.patch, as far as they are given.
 
@@ -70,6 +69,11 @@ def parse_user_agent(text: str) -> UserAgent:
         ua_device_category=_category(text, os.family if os else None, is_bot),
         is_bot=is_bot,
     )
+
+
+@lru_cache(maxsize=200_000)
+def _fields_of(text: str) -> tuple[str | bool | None, ...]:
+    return astuple(parse_user_agent(text))
 
 
 def _version(*parts: str | None) -> str | None:
@@ -101,7 +105,7 @@ class UaEnrichment(ArrowPlugin):
         for batch in batches:
             found = look_up_distinct(
                 batch.column("user_agent"),
-                lambda text: astuple(parse_user_agent(text[:_MOST_CHARACTERS])),
+                lambda text: _fields_of(text[:_MOST_CHARACTERS]),
                 _TYPE,
             )
             *device, is_bot = found.flatten()
