@@ -7,13 +7,17 @@ from dataclasses import asdict, dataclass
 class BatchCounters:
     """Counts of one attempt of a batch.
 
-    `requests = decoded + bad_requests` and `events = written + duplicate + too_old +
-    foreign_app + bad` always hold. A request whose body can't be decoded counts as one event,
-    a bad one: how many it held can't be told.
+    `requests = decoded + bad_requests`, `decoded = with_events + empty` and `events = written +
+    duplicate + too_old + foreign_app + bad` always hold. A request whose body can't be decoded
+    counts as one event, a bad one: how many it held can't be told.
     """
 
     requests: int = 0
     decoded: int = 0
+    with_events: int = 0
+    """Requests with an event, good or bad, as they come out of the transformer."""
+    empty: int = 0
+    """Decoded requests without any event: their body is an empty array."""
     bad_requests: int = 0
     """Requests of which no event could be read."""
     events: int = 0
@@ -25,7 +29,9 @@ class BatchCounters:
     foreign_app: int = 0
     """Events of an app that is not registered in the project."""
     bad: int = 0
-    """Rows written to `bad_event`."""
+    """Events in `bad_event`."""
+    discarded: int = 0
+    """Attributes and fields in `bad_event` that broke a limit; their events went on."""
     bot: int = 0
     """Written events of crawlers and other programs."""
     late: int = 0
@@ -55,6 +61,8 @@ class BatchCounters:
         """Whether every record is accounted for."""
         return (
             self.requests == self.decoded + self.bad_requests
+            and self.decoded == self.with_events + self.empty
+            and self.empty >= 0
             and self.events
             == self.written + self.duplicate + self.too_old + self.foreign_app + self.bad
         )

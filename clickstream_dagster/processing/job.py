@@ -224,6 +224,7 @@ def _stage(
         with open(_tally_path(directory, number), "rb") as file:
             counters.add(json.load(file))
     counters.decoded = counters.requests - counters.bad_requests
+    counters.empty = counters.decoded - counters.with_events
     tell(
         f"decoded {counters.events:,} events of {counters.requests:,} requests"
         f" in {time.monotonic() - started:.1f} s"

@@ -506,7 +506,7 @@ def _code_unit(data, place):
 
 @_compiled
 def _put_unescaped(data, place, stop, out, at):
-    """Write a string without its escapes; half a surrogate pair becomes U+FFFD."""
+    """Write a string without its escapes; NUL and half a surrogate pair become U+FFFD."""
     while place < stop:
         sign = data[place]
         if sign != _BACKSLASH:
@@ -520,7 +520,9 @@ def _put_unescaped(data, place, stop, out, at):
         else:
             code = _code_unit(data, place + 2)
             place += 6
-            if 0xD800 <= code < 0xE000:
+            if code == 0:
+                code = 0xFFFD
+            elif 0xD800 <= code < 0xE000:
                 low = 0
                 if (
                     code < 0xDC00

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -127,10 +128,27 @@ class JsonBatch:
         is_empty = (kind == json_scan.STRING) & (self._start[nodes] == self._stop[nodes])
         return (nodes < 0) | (kind == json_scan.NULL) | is_empty
 
+    def is_longer(self, nodes: np.ndarray, characters: int) -> np.ndarray:
+        """Mark the values whose text has more characters."""
+        if len(self._kind) == 0:
+            return np.full(len(nodes), False)
+        longer = (nodes >= 0) & (self._stop[nodes] - self._start[nodes] > characters)
+        # Bytes are an upper bound; few values come near.
+        places = np.flatnonzero(longer)
+        if len(places):
+            lengths = pc.utf8_length(self.texts(nodes[places])).fill_null(0)
+            longer[places] = np.asarray(pc.greater(lengths, characters))
+        return longer
+
     def is_key(self, nodes: np.ndarray, *names: str) -> np.ndarray:
         """Mark the members that have one of the keys."""
-        numbers = [self._number_of_key[name] for name in names if name in self._number_of_key]
-        return np.isin(self._key[nodes], numbers)
+        return self.has_key(nodes, pc.is_in(self.keys, pa.array(names, pa.string())))
+
+    def has_key(self, nodes: np.ndarray, wanted: pa.BooleanArray) -> np.ndarray:
+        """Mark the members whose key is wanted; `wanted` is parallel to `keys`."""
+        if len(self.keys) == 0:
+            return np.full(len(nodes), False)
+        return np.asarray(wanted)[self._key[nodes]]
 
     def keys_of(self, nodes: np.ndarray) -> pa.StringArray:
         """Give the key of each member."""
@@ -145,7 +163,8 @@ class JsonBatch:
     def texts(self, nodes: np.ndarray) -> pa.StringArray:
         """Give values as text: strings as they are meant, others as JSON, null for null.
 
-        Half a surrogate pair, which no text may hold, becomes U+FFFD.
+        Half a surrogate pair, which no text may hold, and NUL, which warehouses refuse, become
+        U+FFFD.
         """
         return self._texts(nodes, *_NO_SPARE)
 
@@ -175,6 +194,11 @@ class JsonBatch:
         """Give the very bytes of a value, quotes included."""
         quotes = int(self._kind[node] in (json_scan.STRING, json_scan.ESCAPED))
         return self._data[self._start[node] - quotes : self._stop[node] + quotes].tobytes()
+
+    def written_member(self, node: int) -> bytes:
+        """Give a member as an object of its own, `{"key":value}` with the value's very bytes."""
+        key = orjson.dumps(self.keys[int(self._key[node])].as_py())
+        return b"{" + key + b":" + self.written(node) + b"}"
 
     def integers(self, nodes: np.ndarray) -> pa.Int64Array:
         """Give whole numbers, also those sent as text; other numbers are rounded.

@@ -1,44 +1,103 @@
 """JSON objects with free keys as lists of typed key-value structs, without a loop per value."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clickstream_dagster.processing.json_values import JsonBatch
 
 
-class KeyValues:
-    """The members of many objects, one object a row.
+@dataclass(frozen=True, slots=True)
+class MemberLimits:
+    """What members are held to, and the reason that each broken limit gives.
 
-    `nodes` are the values. An owner that is no object has no members. `only` and `but` narrow the
-    members to those with one of the keys, or with none of them.
+    Names match `name`. Values have at most `value_characters`, those of names that begin with _
+    at most `preset_value_characters`.
     """
 
-    def __init__(
-        self,
-        json: JsonBatch,
-        owners: np.ndarray,
-        *,
-        only: Collection[str] = (),
-        but: Collection[str] = (),
-    ) -> None:
+    members: int
+    name: str
+    name_characters: int
+    value_characters: int
+    preset_value_characters: int
+    too_many: str
+    invalid_name: str
+    name_too_long: str
+    value_too_long: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """Members that broke a limit: their nodes, their rows, and why."""
+
+    nodes: np.ndarray
+    rows: np.ndarray
+    reasons: np.ndarray
+
+
+class KeyValues:
+    """The members of many objects, one object a row; `nodes` are their values."""
+
+    def __init__(self, json: JsonBatch, nodes: np.ndarray, offsets: np.ndarray) -> None:
         self._json = json
-        self.nodes, self._offsets = json.members(owners)
-        if only:
-            self._keep(json.is_key(self.nodes, *only))
-        if but:
-            self._keep(~json.is_key(self.nodes, *but))
+        self.nodes = nodes
+        self._offsets = offsets
 
-    def _keep(self, keep: np.ndarray) -> None:
-        if not keep.all():
-            self.nodes = self.nodes[keep]
-            self._offsets = np.concatenate([[0], np.cumsum(keep)])[self._offsets].astype(np.int32)
+    @classmethod
+    def of(cls, json: JsonBatch, owners: np.ndarray) -> "KeyValues":
+        """Give the members of the owners; one that is no object has none."""
+        return cls(json, *json.members(owners))
 
-    def drop(self, rows: np.ndarray, *names: str) -> None:
-        """Drop the members with one of the keys from the rows that are marked."""
-        row = np.repeat(rows, np.diff(self._offsets))
-        self._keep(~(row & self._json.is_key(self.nodes, *names)))
+    def only(self, *names: str) -> "KeyValues":
+        """Give the members with one of the keys."""
+        return self._kept(self._json.is_key(self.nodes, *names))
+
+    def without(self, *names: str, rows: np.ndarray | None = None) -> "KeyValues":
+        """Give the members with none of the keys; `rows` marks those where it matters."""
+        drop = self._json.is_key(self.nodes, *names)
+        if rows is not None:
+            drop &= np.repeat(rows, np.diff(self._offsets))
+        return self._kept(~drop)
+
+    def _kept(self, keep: np.ndarray) -> "KeyValues":
+        if keep.all():
+            return self
+        offsets = np.concatenate([[0], np.cumsum(keep)])[self._offsets].astype(np.int32)
+        return KeyValues(self._json, self.nodes[keep], offsets)
+
+    def within(
+        self, limits: MemberLimits, value_of: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> tuple["KeyValues", Discarded]:
+        """Give the members that keep the limits, and the others.
+
+        Of too many members the first ones stay. `value_of` gives the nodes of the values where
+        those are not the members themselves.
+        """
+        nodes = self.nodes
+        rows = np.repeat(np.arange(len(self._offsets) - 1), np.diff(self._offsets))
+        values = nodes if value_of is None else value_of(nodes)
+        keys = self._json.keys
+        long_value = self._json.is_longer(values, limits.value_characters)
+        if long_value.any():
+            is_preset = self._json.has_key(nodes, pc.starts_with(keys, "_"))
+            long_value &= ~is_preset | self._json.is_longer(values, limits.preset_value_characters)
+        names_too_long = pc.greater(pc.utf8_length(keys), limits.name_characters)
+        names_invalid = pc.invert(pc.match_substring_regex(keys, limits.name))
+        reasons = np.full(len(nodes), None, object)
+        # The last reason that applies counts.
+        for breaks, reason in (
+            (np.arange(len(nodes)) - self._offsets[rows] >= limits.members, limits.too_many),
+            (long_value, limits.value_too_long),
+            (self._json.has_key(nodes, names_invalid), limits.invalid_name),
+            (self._json.has_key(nodes, names_too_long), limits.name_too_long),
+        ):
+            if breaks.any():
+                reasons[breaks] = reason
+        broken = np.not_equal(reasons, None)
+        return self._kept(~broken), Discarded(nodes[broken], rows[broken], reasons[broken])
 
     def typed(self) -> dict[str, pa.Array]:
         """Type the values by their JSON type, as JsonBatch.typed does."""

@@ -11,6 +11,28 @@ MAX_BODY_BYTES = 32 << 20
 MIN_TIMESTAMP_MS = 946_684_800_000  # 2000-01-01
 MAX_TIMESTAMP_MS = 4_102_444_800_000  # 2100-01-01
 
+# Ids are keys: one that is longer can't be cut, so its event is bad. Redshift's VARCHAR(255).
+MAX_ID_CHARACTERS = 255
+
+# Seed 000, "Event and attribute limitation" and "Naming rules". The SDKs refuse an event whose
+# name breaks them: it is a bad event here. They discard an attribute that does, and so does the
+# processing: the event goes on without it, and bad_event gets its name, its bytes and a reason.
+MAX_EVENT_NAME_CHARACTERS = 50
+MAX_ATTRIBUTES = 500
+MAX_ATTRIBUTE_NAME_CHARACTERS = 50
+MAX_ATTRIBUTE_VALUE_CHARACTERS = 1_024
+MAX_USER_ATTRIBUTES = 100
+MAX_USER_ATTRIBUTE_NAME_CHARACTERS = 50
+MAX_USER_ATTRIBUTE_VALUE_CHARACTERS = 256
+NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+# The SDKs do not hold what they collect themselves to the limit of values: addresses of pages and
+# stack traces are longer. Names of such attributes begin with _.
+MAX_PRESET_VALUE_CHARACTERS = 65_535
+
+# Any other text of an event: brand, model, locale, … A longer one is discarded.
+MAX_FIELD_CHARACTERS = 1_024
+
 # Events that tell about the user are kept however late they come.
 FRESHNESS_EXEMPT = ("_first_open", "_first_visit", "_profile_set")
 

@@ -93,6 +93,37 @@ class BadReason(StrEnum):
     MISSING_TIMESTAMP = "missing_timestamp"
     TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
     """A client time that is no number, or outside of the years 2000 to 2099."""
+    EVENT_NAME_TOO_LONG = "event_name_too_long"
+    INVALID_EVENT_NAME = "invalid_event_name"
+    """An event name with other signs than letters, digits and _, or with a digit in front."""
+    ID_TOO_LONG = "id_too_long"
+    """An event_id, unique_id or app_id of more than MAX_ID_CHARACTERS."""
+
+    FIELD_TOO_LONG = "field_too_long"
+    TOO_MANY_ATTRIBUTES = "too_many_attributes"
+    ATTRIBUTE_NAME_TOO_LONG = "attribute_name_too_long"
+    INVALID_ATTRIBUTE_NAME = "invalid_attribute_name"
+    ATTRIBUTE_VALUE_TOO_LONG = "attribute_value_too_long"
+    TOO_MANY_USER_ATTRIBUTES = "too_many_user_attributes"
+    USER_ATTRIBUTE_NAME_TOO_LONG = "user_attribute_name_too_long"
+    INVALID_USER_ATTRIBUTE_NAME = "invalid_user_attribute_name"
+    USER_ATTRIBUTE_VALUE_TOO_LONG = "user_attribute_value_too_long"
+
+
+DISCARDED = frozenset(
+    {
+        BadReason.FIELD_TOO_LONG,
+        BadReason.TOO_MANY_ATTRIBUTES,
+        BadReason.ATTRIBUTE_NAME_TOO_LONG,
+        BadReason.INVALID_ATTRIBUTE_NAME,
+        BadReason.ATTRIBUTE_VALUE_TOO_LONG,
+        BadReason.TOO_MANY_USER_ATTRIBUTES,
+        BadReason.USER_ATTRIBUTE_NAME_TOO_LONG,
+        BadReason.INVALID_USER_ATTRIBUTE_NAME,
+        BadReason.USER_ATTRIBUTE_VALUE_TOO_LONG,
+    }
+)
+"""Reasons that cost an event a part only: the row holds that part, the event goes on."""
 
 
 class BadBodyError(Exception):

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from clickstream_dagster.processing.events import LAKE_COLUMNS
 from clickstream_dagster.processing.limits import FRESHNESS_EXEMPT
+from clickstream_dagster.processing.requests import DISCARDED
 from clickstream_dagster.processing.schema import BAD_EVENT
 
 STAGED_EVENT = pa.schema(LAKE_COLUMNS)
@@ -26,6 +27,16 @@ STAGED_BAD = pa.schema([field for field in BAD_EVENT if field.name != "ingest_ba
 REPORT = pa.schema([("kind", pa.string()), ("value", pa.string())])
 """What tasks give back: a row per piece or tally, its value as JSON."""
 
+_COUNTS = (
+    "with_events",
+    "bad_requests",
+    "events",
+    "bad",
+    "discarded",
+    "foreign_app",
+    "too_old",
+)
+_DISCARDED = pa.array([reason.value for reason in DISCARDED])
 _HOUR_MS = 3_600_000
 _BUFFER_BYTES = 32 << 20
 _LZ4 = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
@@ -57,7 +68,7 @@ def stage_events(batches: Iterator[pa.RecordBatch], rule: StagingRule) -> Iterat
     """Stage the EVENT rows of one task; give its pieces and its counts as REPORT rows."""
     name = os.path.join(rule.directory, uuid.uuid4().hex)
     good, bad = _Writer(f"{name}.good", STAGED_EVENT), _Writer(f"{name}.bad", STAGED_BAD)
-    counts = dict.fromkeys(("events", "bad", "bad_requests", "foreign_app", "too_old"), 0)
+    counts = dict.fromkeys(_COUNTS, 0)
     pieces: list[Piece] = []
     waiting: list[_Judged] = []
     waiting_bytes = 0
@@ -148,15 +159,20 @@ def _judge(
     batch: pa.RecordBatch, rule: StagingRule, counts: dict[str, int], bad: _Writer
 ) -> _Judged:
     """Count every row, write the bad ones, and mark those that stay."""
-    counts["events"] += batch.num_rows
     is_bad = batch.column("bad_reason").is_valid()
     if pc.any(is_bad).as_py():
         rows = batch.filter(is_bad)
         bad.write(_bad_rows(rows))
-        counts["bad"] += rows.num_rows
+        discarded = pc.sum(pc.is_in(rows.column("bad_reason"), _DISCARDED)).as_py()
+        counts["discarded"] += discarded
+        counts["bad"] += rows.num_rows - discarded
         # A bad row without a place in its request is the whole request.
         counts["bad_requests"] += rows.column("request_position").null_count
+        counts["with_events"] += _first_events(rows)
         batch = batch.filter(pc.invert(is_bad))
+        counts["events"] += rows.num_rows - discarded
+    counts["events"] += batch.num_rows
+    counts["with_events"] += _first_events(batch)
     registered = pc.is_in(batch.column("app_id"), pa.array(rule.app_ids, pa.string()))
     age = pc.subtract(batch.column("ingest_timestamp"), batch.column("event_timestamp"))
     fresh = pc.or_(
@@ -168,6 +184,13 @@ def _judge(
     counts["foreign_app"] += foreign
     counts["too_old"] += batch.num_rows - int(keep.sum()) - foreign
     return _Judged(batch.select(STAGED_EVENT.names), keep)
+
+
+def _first_events(rows: pa.RecordBatch) -> int:
+    """Count the requests by their first events, good or bad, but not by discarded parts."""
+    is_first = pc.equal(rows.column("request_position"), 0)
+    is_part = pc.is_in(rows.column("bad_reason"), _DISCARDED)
+    return pc.sum(pc.and_not(is_first, is_part)).as_py() or 0
 
 
 def _bad_rows(rows: pa.RecordBatch) -> pa.RecordBatch:

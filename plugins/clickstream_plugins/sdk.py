@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clickstream_dagster.processing import limits
 from clickstream_dagster.processing.events import EVENT, conform
 from clickstream_dagster.processing.json_values import JsonBatch
-from clickstream_dagster.processing.key_values import KeyValues
-from clickstream_dagster.processing.limits import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
+from clickstream_dagster.processing.key_values import Discarded, KeyValues, MemberLimits
 from clickstream_dagster.processing.plugins import ArrowPlugin
 from clickstream_dagster.processing.requests import BadReason, body_fault, envelope
 from clickstream_dagster.processing.schema import (
@@ -37,6 +37,37 @@ _NEEDED = {
 }
 """What an event can't do without, and the reason when it is missing; the first one counts."""
 
+_NAMES_AND_IDS = {
+    "app_id": (limits.MAX_ID_CHARACTERS, BadReason.ID_TOO_LONG),
+    "unique_id": (limits.MAX_ID_CHARACTERS, BadReason.ID_TOO_LONG),
+    "event_id": (limits.MAX_ID_CHARACTERS, BadReason.ID_TOO_LONG),
+    "event_type": (limits.MAX_EVENT_NAME_CHARACTERS, BadReason.EVENT_NAME_TOO_LONG),
+}
+"""How long what identifies an event may be, and the reason when it is longer."""
+
+_ATTRIBUTES = MemberLimits(
+    members=limits.MAX_ATTRIBUTES,
+    name=limits.NAME,
+    name_characters=limits.MAX_ATTRIBUTE_NAME_CHARACTERS,
+    value_characters=limits.MAX_ATTRIBUTE_VALUE_CHARACTERS,
+    preset_value_characters=limits.MAX_PRESET_VALUE_CHARACTERS,
+    too_many=BadReason.TOO_MANY_ATTRIBUTES.value,
+    invalid_name=BadReason.INVALID_ATTRIBUTE_NAME.value,
+    name_too_long=BadReason.ATTRIBUTE_NAME_TOO_LONG.value,
+    value_too_long=BadReason.ATTRIBUTE_VALUE_TOO_LONG.value,
+)
+_USER_ATTRIBUTES = MemberLimits(
+    members=limits.MAX_USER_ATTRIBUTES,
+    name=limits.NAME,
+    name_characters=limits.MAX_USER_ATTRIBUTE_NAME_CHARACTERS,
+    value_characters=limits.MAX_USER_ATTRIBUTE_VALUE_CHARACTERS,
+    preset_value_characters=limits.MAX_USER_ATTRIBUTE_VALUE_CHARACTERS,
+    too_many=BadReason.TOO_MANY_USER_ATTRIBUTES.value,
+    invalid_name=BadReason.INVALID_USER_ATTRIBUTE_NAME.value,
+    name_too_long=BadReason.USER_ATTRIBUTE_NAME_TOO_LONG.value,
+    value_too_long=BadReason.USER_ATTRIBUTE_VALUE_TOO_LONG.value,
+)
+
 _DEVICE = {
     "mobile_brand_name": "brand",
     "mobile_model_name": "model",
@@ -52,13 +83,12 @@ _DEVICE = {
     "host_name": "host_name",
 }
 _OWN_COLUMNS = ("sdk_name", "sdk_version", "country_code", "viewport_width", "viewport_height")
-_FIELDS = (
-    *_NEEDED,
+_SCALARS = (
     *_DEVICE.values(),
     *_OWN_COLUMNS,
     *("app_package_name", "app_version", "locale", "platform", "zone_offset"),
-    *("attributes", "user", "event_dimensions", "ecommerce", "items"),
 )
+_FIELDS = (*_NEEDED, *_SCALARS, "attributes", "user", "event_dimensions", "ecommerce", "items")
 _OF_REQUEST = (
     "request_id",
     "ingest_timestamp",
@@ -134,10 +164,56 @@ def _transform(requests: pa.RecordBatch) -> Iterator[Columns]:
         event_ms = event_ms.take(pa.array(good))
     if len(request):
         columns = _places(requests, request, position)
-        yield columns | _events(json, fields, event_ms, columns)
+        parts = _Parts(json, fields)
+        yield columns | _events(parts, event_ms, columns)
+        for discarded in parts.discarded:
+            yield {
+                **_places(requests, request[discarded.rows], position[discarded.rows]),
+                "bad_reason": pa.array(discarded.reasons, pa.string()),
+                "payload": pa.array(map(json.written_member, discarded.nodes), pa.binary()),
+                "event_id": json.texts(fields["event_id"][discarded.rows]),
+                "app_id": json.texts(fields["app_id"][discarded.rows]),
+                "envelope": _envelopes(requests, request[discarded.rows]),
+            }
     unread = _unread(requests, json)
     if len(unread["request_id"]):
         yield unread
+
+
+class _Parts:
+    """The parts of good events that keep the limits; `discarded` are the others."""
+
+    def __init__(self, json: JsonBatch, fields: Nodes) -> None:
+        self.json = json
+        self.fields = dict(fields)
+        self.discarded: list[Discarded] = []
+        for name in _SCALARS:
+            longer = json.is_longer(fields[name], limits.MAX_FIELD_CHARACTERS)
+            if longer.any():
+                rows = np.flatnonzero(longer)
+                reasons = np.full(len(rows), BadReason.FIELD_TOO_LONG.value, object)
+                self.discarded.append(Discarded(fields[name][rows], rows, reasons))
+                self.fields[name] = np.where(longer, -1, fields[name])
+        self.attributes, broken = KeyValues.of(json, fields["attributes"]).within(_ATTRIBUTES)
+        self.user, broken_user = KeyValues.of(json, fields["user"]).within(
+            _USER_ATTRIBUTES, self.user_values
+        )
+        self.discarded += [part for part in (broken, broken_user) if len(part.nodes)]
+
+    def user_values(self, entries: np.ndarray) -> np.ndarray:
+        """Give the values of user attributes, each sent as {value, set_timestamp}."""
+        return self.json.fields(entries, ("value",))["value"]
+
+    def members(self, owner: str, keys: tuple[str, ...]) -> Nodes:
+        """Give the members under some keys of `attributes` or `user`, without those discarded."""
+        found = self.json.fields(self.fields[owner], keys)
+        if self.discarded:
+            broken = np.concatenate([part.nodes for part in self.discarded])
+            found = {key: np.where(np.isin(at, broken), -1, at) for key, at in found.items()}
+        return found
+
+    def texts(self, field: str) -> pa.StringArray:
+        return self.json.texts(self.fields[field])
 
 
 def _places(requests: pa.RecordBatch, request: np.ndarray, position: np.ndarray) -> Columns:
@@ -151,7 +227,9 @@ def _places(requests: pa.RecordBatch, request: np.ndarray, position: np.ndarray)
 
 def _event_ms(json: JsonBatch, nodes: np.ndarray) -> pa.Int64Array:
     ms = json.integers(nodes)
-    plausible = pc.and_(pc.greater_equal(ms, MIN_TIMESTAMP_MS), pc.less(ms, MAX_TIMESTAMP_MS))
+    plausible = pc.and_(
+        pc.greater_equal(ms, limits.MIN_TIMESTAMP_MS), pc.less(ms, limits.MAX_TIMESTAMP_MS)
+    )
     return pc.if_else(plausible, ms, pa.scalar(None, pa.int64()))
 
 
@@ -162,6 +240,11 @@ def _bad_reason(
     reason = pa.nulls(len(events), pa.string())
     reasons = [
         (np.asarray(event_ms.is_null()), BadReason.TIMESTAMP_OUT_OF_RANGE),
+        (_has_invalid_name(json, fields["event_type"]), BadReason.INVALID_EVENT_NAME),
+        *(
+            (json.is_longer(fields[name], characters), too_long)
+            for name, (characters, too_long) in _NAMES_AND_IDS.items()
+        ),
         *((json.is_missing(fields[name]), missing) for name, missing in reversed(_NEEDED.items())),
         (~json.is_object(events), BadReason.NOT_AN_OBJECT),
     ]
@@ -171,47 +254,45 @@ def _bad_reason(
     return reason
 
 
-def _events(
-    json: JsonBatch, fields: Nodes, event_ms: pa.Int64Array, of_request: Columns
-) -> Columns:
-    columns = {
-        name: json.integers(fields[name])
-        if EVENT.field(name).type == pa.int64()
-        else json.texts(fields[name])
-        for name in _OWN_COLUMNS
-    }
-    app_id = json.texts(fields["app_id"])
-    platform = json.texts(fields["platform"])
+def _has_invalid_name(json: JsonBatch, nodes: np.ndarray) -> np.ndarray:
+    names = json.texts(nodes).dictionary_encode()
+    invalid = pc.invert(pc.match_substring_regex(names.dictionary, limits.NAME))
+    return np.asarray(invalid.take(names.indices).fill_null(False))
+
+
+def _events(parts: _Parts, event_ms: pa.Int64Array, of_request: Columns) -> Columns:
+    json, fields = parts.json, parts.fields
+    app_id = parts.texts("app_id")
+    platform = parts.texts("platform")
     if platform.null_count:
         platform = pc.coalesce(platform, of_request["platform"])
-    attributes = fields["attributes"]
-    dimensions = KeyValues(json, fields["event_dimensions"])
+    dimensions = KeyValues.of(json, fields["event_dimensions"])
     return {
-        **columns,
-        **_from_attributes(json, attributes),
-        **_from_user(json, fields["user"]),
+        **{name: _scalar(json, fields[name], EVENT.field(name).type) for name in _OWN_COLUMNS},
+        **_from_attributes(parts),
+        **_from_user(parts),
         "app_info": _struct(
             APP_INFO,
             {
                 "app_id": app_id,
-                "id": json.texts(fields["app_package_name"]),
-                "install_source": json.texts(json.fields(attributes, (_CHANNEL,))[_CHANNEL]),
-                "version": json.texts(fields["app_version"]),
+                "id": parts.texts("app_package_name"),
+                "install_source": json.texts(parts.members("attributes", (_CHANNEL,))[_CHANNEL]),
+                "version": parts.texts("app_version"),
             },
         ),
         "device": _device(json, fields),
         "ecommerce": _record(json, fields["ecommerce"], ECOMMERCE),
         "event_date": pa.array(np.asarray(event_ms) // _DAY_MS).cast(pa.int32()).cast(pa.date32()),
         "event_dimensions": dimensions.structs(dimensions.typed()),
-        "event_id": json.texts(fields["event_id"]),
-        "event_name": json.texts(fields["event_type"]),
+        "event_id": parts.texts("event_id"),
+        "event_name": parts.texts("event_type"),
         "event_previous_timestamp": pa.repeat(pa.scalar(0, pa.int64()), len(event_ms)),
         "event_server_timestamp_offset": pc.subtract(of_request["ingest_timestamp"], event_ms),
         "event_timestamp": event_ms,
-        "geo": _struct(GEO, {"locale": json.texts(fields["locale"])}),
+        "geo": _struct(GEO, {"locale": parts.texts("locale")}),
         "items": _items(json, fields["items"]),
         "platform": platform,
-        "user_pseudo_id": json.texts(fields["unique_id"]),
+        "user_pseudo_id": parts.texts("unique_id"),
         "app_id": app_id,
         "is_bot": pa.repeat(False, len(event_ms)),
     }
@@ -272,40 +353,38 @@ def _items(json: JsonBatch, owners: np.ndarray) -> pa.ListArray:
     )
 
 
-def _from_attributes(json: JsonBatch, owners: np.ndarray) -> Columns:
+def _from_attributes(parts: _Parts) -> Columns:
     """Give the columns that hold attributes."""
-    params = KeyValues(json, owners, but=(*_PRIVACY, *_TRAFFIC_SOURCE.values(), _CHANNEL))
-    privacy = KeyValues(json, owners, only=tuple(_PRIVACY))
-    source = json.fields(owners, tuple(_TRAFFIC_SOURCE.values()))
+    sources = tuple(_TRAFFIC_SOURCE.values())
+    params = parts.attributes.without(*_PRIVACY, *sources, _CHANNEL)
+    privacy = parts.attributes.only(*_PRIVACY)
+    source = parts.members("attributes", sources)
     return {
         "event_params": params.structs(params.typed()),
         "privacy_info": privacy.structs(privacy.typed(), _PRIVACY),
         "traffic_source": _struct(
             TRAFFIC_SOURCE,
-            {name: json.texts(source[key]) for name, key in _TRAFFIC_SOURCE.items()},
+            {name: parts.json.texts(source[key]) for name, key in _TRAFFIC_SOURCE.items()},
         ),
     }
 
 
-def _from_user(json: JsonBatch, owners: np.ndarray) -> Columns:
-    """Give the columns that hold user attributes, each sent as {value, set_timestamp}."""
+def _from_user(parts: _Parts) -> Columns:
+    """Give the columns that hold user attributes."""
+    json = parts.json
     special = {
-        name: json.fields(nodes, ("value",))["value"]
-        for name, nodes in json.fields(
-            owners, (_USER_ID, _FIRST_TOUCH, _REVENUE, _CURRENCY)
-        ).items()
+        name: parts.user_values(nodes)
+        for name, nodes in parts.members("user", _SPECIAL_USER).items()
     }
-    # A currency without revenue is an attribute like any other.
     revenue = json.numbers(special[_REVENUE])
     has_revenue = np.asarray(revenue.is_valid())
-
-    entries = KeyValues(json, owners)
-    entries.drop(has_revenue, _REVENUE, _CURRENCY)
+    # A currency without revenue is an attribute like any other.
+    entries = parts.user.without(_REVENUE, _CURRENCY, rows=has_revenue)
     sent = json.fields(entries.nodes, ("value", "set_timestamp"))
     fields = json.typed(sent["value"])
     set_timestamp = json.integers(sent["set_timestamp"])
     plausible = pc.and_(
-        pc.greater_equal(set_timestamp, 0), pc.less(set_timestamp, MAX_TIMESTAMP_MS)
+        pc.greater_equal(set_timestamp, 0), pc.less(set_timestamp, limits.MAX_TIMESTAMP_MS)
     )
     set_timestamp = pc.if_else(plausible, set_timestamp, pa.scalar(None, pa.int64()))
     fields["set_timestamp_micros"] = pc.multiply(set_timestamp, 1_000)

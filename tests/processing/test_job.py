@@ -87,6 +87,32 @@ def test_every_record_is_accounted_for(pipeline: Pipeline) -> None:
     assert reasons == {"undecodable_body": 1, "not_an_object": 1, "missing_event_id": 1}
 
 
+def test_discarded_parts_are_counted_beside_their_events(pipeline: Pipeline) -> None:
+    attributes = {"kept": 1, "bad name": 2, "long": "v" * 2_000}
+    records = [
+        record(plain(event("e1", attributes=attributes), "bad"), rid="r1"),
+        record(plain(event("e2", attributes={"bad name": 3}, app_id="foreign")), rid="r2"),
+        record("[]", rid="r3"),
+    ]
+    counters = pipeline.process("b1", records)
+    assert counters.balanced
+    expected = {
+        "requests": 3,
+        "decoded": 3,
+        "with_events": 2,
+        "empty": 1,
+        "events": 3,
+        "written": 1,
+        "foreign_app": 1,
+        "bad": 1,
+        "discarded": 3,
+    }
+    assert {name: getattr(counters, name) for name in expected} == expected
+    assert len(pipeline.rows("bad_event")) == 4
+    (row,) = pipeline.rows("ods_event")
+    assert [pair["key"] for pair in row["event_params"]] == ["kept"]
+
+
 def test_tables_have_the_columns_of_the_schema_and_each_file_one_partition(
     pipeline: Pipeline,
 ) -> None:

@@ -15,19 +15,20 @@ from clickstream_dagster.processing import json_scan, json_values
 from clickstream_dagster.processing.json_values import JsonBatch
 from clickstream_dagster.processing.limits import MAX_DEPTH
 
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 SCALARS = (
     st.none()
     | st.booleans()
     | st.integers(-(2**70), 2**70)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=20)
+    | TEXTS
 )
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=20,
 )
-OBJECTS = st.dictionaries(st.sampled_from("abcdefgh") | st.text(max_size=4), VALUES)
+OBJECTS = st.dictionaries(st.sampled_from("abcdefgh") | TEXTS, VALUES)
 
 
 def read(*texts: str | None) -> JsonBatch:
@@ -222,6 +223,18 @@ def test_keys_that_were_made_to_collide_are_still_equal(monkeypatch: pytest.Monk
     for n, name in enumerate(colliding):
         assert batch.integers(batch.fields(batch.roots, (name,))[name]).to_pylist() == [n] * 3
     assert len(batch.keys) == len(colliding)
+
+
+def test_what_no_warehouse_takes_becomes_a_sign_of_its_own() -> None:
+    batch = read('["a\\u0000b", "\\ud800", "\\udc00\\ud83d\\ude00", "\\ud83d!", "\\\\u0000"]')
+    elements, _ = batch.elements(batch.roots)
+    assert batch.texts(elements).to_pylist() == [
+        "a\ufffdb",
+        "\ufffd",
+        "\ufffd😀",
+        "\ufffd!",
+        "\\u0000",
+    ]
 
 
 def test_slices_nulls_and_nothing_are_read() -> None:

@@ -253,10 +253,10 @@ def test_bad_elements_keep_their_very_bytes() -> None:
 
 
 def test_half_a_surrogate_pair_costs_one_character() -> None:
-    (row,) = transform(plain(event(attributes={"title": "cut \ud83d", "\udc00k": "whole 😀"})))
+    (row,) = transform(plain(event(attributes={"title": "cut \ud83d", "whole": "😀"})))
     assert values(row["event_params"]) == {
         "title": ("string_value", "cut \ufffd"),
-        "\ufffdk": ("string_value", "whole 😀"),
+        "whole": ("string_value", "😀"),
     }
 
 
@@ -274,3 +274,114 @@ def test_numbers_out_of_range_do_not_wrap() -> None:
     (row,) = transform(plain(event(user=user)))
     assert row["user_properties"][0]["value"]["set_timestamp_micros"] is None
     assert row["user_ltv"] is None
+
+
+def parted(*bodies: str) -> tuple[list[dict], dict[tuple[str, str], bytes]]:
+    """Give the events of bodies, and (event_id, reason) -> bytes of what is bad or discarded."""
+    rows = transform(*bodies)
+    bad = {(row["event_id"], row["bad_reason"]): row["payload"] for row in rows}
+    return [row for row in rows if row["bad_reason"] is None], {
+        key: payload for key, payload in bad.items() if key[1]
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"event_type": "e" * 51}, "event_name_too_long"),
+        ({"event_type": "名" * 51}, "event_name_too_long"),
+        ({"event_type": "add to cart"}, "invalid_event_name"),
+        ({"event_type": "1st"}, "invalid_event_name"),
+        ({"event_id": "i" * 256}, "id_too_long"),
+        ({"unique_id": "i" * 256}, "id_too_long"),
+        ({"app_id": "i" * 256}, "id_too_long"),
+    ],
+)
+def test_a_name_or_id_over_its_limit_makes_a_bad_event(change: dict, reason: str) -> None:
+    events, bad = parted(plain({**event("e1"), **change}, event("good")))
+    assert [row["event_id"] for row in events] == ["good"]
+    ((_, found), payload), *rest = bad.items()
+    assert (found, rest) == (reason, [])
+    assert json.loads(payload) == {**event("e1"), **change}
+
+
+def test_names_and_ids_at_their_limits_are_taken() -> None:
+    events, bad = parted(
+        plain(event("i" * 255, event_type="e" * 50, unique_id="名" * 255, app_id="a" * 255))
+    )
+    assert len(events) == 1
+    assert bad == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("n" * 51, 1, "attribute_name_too_long"),
+        ("with space", 1, "invalid_attribute_name"),
+        ("9lives", 1, "invalid_attribute_name"),
+        ("big", "v" * 1_025, "attribute_value_too_long"),
+        ("big", ["v" * 1_025], "attribute_value_too_long"),
+        ("_page_url", "v" * 65_536, "attribute_value_too_long"),
+    ],
+)
+def test_an_attribute_over_its_limit_is_discarded_with_its_bytes_and_its_event_goes_on(
+    name: str, value: object, reason: str
+) -> None:
+    attributes = {"before": 1, name: value, "after": "x"}
+    events, bad = parted(plain(event("e1", attributes=attributes), event("e2")))
+    assert values(events[0]["event_params"]) == {
+        "before": ("int_value", 1),
+        "after": ("string_value", "x"),
+    }
+    assert len(events) == 2
+    assert list(bad) == [("e1", reason)]
+    assert json.loads(bad["e1", reason]) == {name: value}
+
+
+def test_values_at_their_limits_are_kept() -> None:
+    attributes = {"n" * 50: "名" * 1_024, "_page_url": "u" * 65_535}
+    user = {"u" * 50: {"value": "名" * 256, "set_timestamp": 1}}
+    events, bad = parted(plain(event("e1", attributes=attributes, user=user)))
+    assert len(events[0]["event_params"]) == 2
+    assert len(events[0]["user_properties"]) == 1
+    assert bad == {}
+
+
+def test_of_too_many_attributes_the_first_ones_stay() -> None:
+    attributes = {f"a{n}": n for n in range(503)}
+    user = {f"u{n}": {"value": n} for n in range(102)}
+    rows = transform(plain(event("e1", attributes=attributes, user=user)))
+    (good,) = [row for row in rows if row["bad_reason"] is None]
+    assert [pair["key"] for pair in good["event_params"]] == [f"a{n}" for n in range(500)]
+    assert [pair["key"] for pair in good["user_properties"]] == [f"u{n}" for n in range(100)]
+    discarded = [(row["bad_reason"], row["payload"].decode()) for row in rows if row is not good]
+    assert discarded == [
+        *(("too_many_attributes", f'{{"a{n}":{n}}}') for n in range(500, 503)),
+        *(("too_many_user_attributes", f'{{"u{n}":{{"value": {n}}}}}') for n in range(100, 102)),
+    ]
+
+
+def test_user_attributes_are_held_to_their_limits_whatever_they_serve() -> None:
+    user = {
+        "_user_id": {"value": "x" * 257, "set_timestamp": 1},
+        "bad name": {"value": 1},
+        "u" * 51: {"value": 1},
+        "kept": {"value": "x" * 256},
+    }
+    events, bad = parted(plain(event("e1", user=user)))
+    assert events[0]["user_id"] is None
+    assert [pair["key"] for pair in events[0]["user_properties"]] == ["kept"]
+    assert {reason for _, reason in bad} == {
+        "user_attribute_value_too_long",
+        "invalid_user_attribute_name",
+        "user_attribute_name_too_long",
+    }
+
+
+def test_a_field_of_a_megabyte_is_discarded() -> None:
+    events, bad = parted(plain(event("e1", brand="b" * (1 << 20), carrier="kept")))
+    assert (events[0]["device"]["mobile_brand_name"], events[0]["device"]["carrier"]) == (
+        None,
+        "kept",
+    )
+    assert len(bad["e1", "field_too_long"]) == (1 << 20) + len('{"brand":""}')
