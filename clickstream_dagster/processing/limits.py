@@ -33,6 +33,10 @@ MAX_PRESET_VALUE_CHARACTERS = 65_535
 # Any other text of an event: brand, model, locale, … A longer one is discarded.
 MAX_FIELD_CHARACTERS = 1_024
 
+# How far a device's clock may be off the collector's before its events are shifted. Less is left
+# alone: the copies of a retried event then keep one time, whenever they arrive.
+MAX_CLOCK_DIFFERENCE_MS = 600_000
+
 # Events that tell about the user are kept however late they come.
 FRESHNESS_EXEMPT = ("_first_open", "_first_visit", "_profile_set")
 

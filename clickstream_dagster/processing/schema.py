@@ -168,6 +168,11 @@ ODS_EVENT = pa.schema(
         _field("country_code", pa.string(), "Country in the device's settings."),
         _field("viewport_width", pa.int64(), "Width of the browser's viewport in CSS pixels."),
         _field("viewport_height", pa.int64(), "Height of the browser's viewport in CSS pixels."),
+        _field(
+            "event_timestamp_original",
+            pa.int64(),
+            "Client time as it was sent, ms; event_timestamp differs where its clock was wrong.",
+        ),
     ]
 )
 
