@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator
 from random import Random
 
-from clickstream_dagster.processing.limits import FRESHNESS_EXEMPT
+from clickstream_dagster.processing.limits import FRESHNESS_EXEMPT, MAX_CLOCK_DIFFERENCE_MS
 from clickstream_dagster.sample.app_sdk import AppSession
 from clickstream_dagster.sample.journey import journey
 from clickstream_dagster.sample.places import COUNTRIES
@@ -145,7 +145,7 @@ class _Traffic:
             body=body,
             events=size,
             trouble=kind,
-            too_old=_too_old(events, ingest_ms),
+            too_old=_too_old(events, ingest_ms, upload_ms),
         )
         self.events += size
         self._keep(request)
@@ -196,8 +196,10 @@ class _Traffic:
         heapq.heappush(self._waiting, (request.ingest_ms, self._requests, request))
 
 
-def _too_old(events: list[Event], ingest_ms: int) -> int:
-    oldest_ms = ingest_ms - FRESHNESS_MS
+def _too_old(events: list[Event], ingest_ms: int, upload_ms: int) -> int:
+    # A clock that is far off is corrected: then the age at the upload counts.
+    is_wrong = abs(ingest_ms - upload_ms) > MAX_CLOCK_DIFFERENCE_MS
+    oldest_ms = (upload_ms if is_wrong else ingest_ms) - FRESHNESS_MS
     if events[0]["timestamp"] >= oldest_ms:
         return 0
     return sum(

@@ -25,8 +25,9 @@ class RawRequest(NamedTuple):
 
     `ingest_ms` is the collector's clock, `upload_ms` the device's, both ms UTC; `address` is the
     `X-Forwarded-For` header; `events` counts the events that `body` holds, 0 if it is broken.
-    `too_old` counts those more than 72 hours older than `ingest_ms`, except the ones that tell of
-    a user for good (`_first_open`, `_profile_set`): the pipeline keeps them at any age.
+    `too_old` counts those that were more than 72 hours old at `ingest_ms`, whatever their clock
+    says, except the ones that tell of a user for good (`_first_open`, `_profile_set`): the
+    pipeline keeps them at any age.
     """
 
     ingest_ms: int

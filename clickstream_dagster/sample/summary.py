@@ -13,8 +13,8 @@ class TrafficSummary:
 
     `events` are distinct events in readable bodies, with the late, too old, wrong-clock, bot and
     foreign ones; `duplicates` come on top. `too_old` are all events that arrive more than 72 hours
-    after their own time, so the ones of clocks that are years behind too, except the kinds that
-    are kept at any age (`_first_open`, `_profile_set`). A pipeline with that freshness writes
+    after they happened, whatever their clock says, except the kinds that are kept at any age
+    (`_first_open`, `_profile_set`). A pipeline with that freshness writes
     `events - too_old - foreign`. `requests` are all records, with retries and the `broken` ones;
     `bytes` are compressed bytes of `files`, or bytes of the bodies that were posted.
     """
