@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 import dagster as dg
 from pydantic import Field, field_validator, model_validator
 
-from clickstream_dagster.assets.project import Bounds, Project, Trigger
+from clickstream_dagster.assets.project import Project, Trigger
 from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME
+from clickstream_dagster.checks.quality import Bounds
 from clickstream_dagster.components.scaffolder import ClickstreamProjectScaffolder
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
