@@ -9,7 +9,6 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import VIEWS
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from model_input import PROJECT, event, write
@@ -19,6 +18,7 @@ from clickstream_dagster.cli import app
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.resources.dbt import Warehouse, dbt_project_dir
 from clickstream_dagster.resources.lake_views import show_lake
+from tests.views import VIEWS
 
 
 def clickstream(*arguments: object) -> tuple[int, str]:
