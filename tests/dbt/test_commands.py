@@ -101,6 +101,19 @@ def test_a_warehouse_in_use_is_named_with_what_to_do(shop: Path) -> None:
     assert clickstream("model", *options(shop))[0] == 0
 
 
+def test_a_warehouse_named_like_the_project_is_refused_before_it_is_made(
+    shop: Path, by_hand: pytest.MonkeyPatch
+) -> None:
+    file = shop / f"{PROJECT.title()}.duckdb"
+    code, output = clickstream("model", *options(shop)[:-1], str(file))
+    assert code == 1
+    assert f"Error: the warehouse {file} is named like a schema of the project {PROJECT}" in output
+    by_hand.setenv("CLICKSTREAM_WAREHOUSE", str(file))
+    result = dbtRunner().invoke(["run", "--quiet"])
+    assert "named like a schema of the project" in str(result.exception)
+    assert not file.exists()
+
+
 @pytest.mark.parametrize(
     "name", ["CLICKSTREAM_LAKE", "CLICKSTREAM_PROJECT", "CLICKSTREAM_WAREHOUSE"]
 )
