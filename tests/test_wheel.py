@@ -8,21 +8,24 @@ from pathlib import Path
 
 import pytest
 
+from clickstream_dagster.backfill import Deployment
+from tests.served import served_dagster
+
 ROOT = Path(__file__).parents[1]
 UV = [sys.executable, "-m", "uv"]
+OUTSIDE = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("CLICKSTREAM_", "DAGSTER_", "SPARK_", "PYTHON", "VIRTUAL_ENV"))
+}
 
 
 def run(*command: str | Path, cwd: Path) -> str:
     """Run a command outside of the repository; a failure shows its output."""
-    outside = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("CLICKSTREAM_", "DAGSTER_", "SPARK_", "PYTHON", "VIRTUAL_ENV"))
-    }
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env=outside,
+        env=OUTSIDE,
         capture_output=True,
         text=True,
         check=False,
@@ -73,3 +76,14 @@ def test_an_installed_wheel_shows_its_component(installed: Path, tmp_path: Path)
     assert not where.startswith(str(ROOT))
     listed = run(installed / "dg", "list", "components", "--json", cwd=tmp_path)
     assert "clickstream_dagster.components.ClickstreamProject" in listed
+
+
+@pytest.mark.heavy
+def test_an_installed_wheel_shows_the_project_in_the_ui(installed: Path, tmp_path: Path) -> None:
+    with served_dagster([installed / "clickstream", "ui"], OUTSIDE, tmp_path) as url:
+        query = "{ assetNodes { assetKey { path } } }"
+        nodes = Deployment(url).ask(query)["assetNodes"]
+    shown = {"/".join(node["assetKey"]["path"]) for node in nodes}
+    assert {"demo/raw_batch", "demo/ods_event", "demo/duckdb/clickstream_session_view"} <= shown
+    # What it keeps is in the directory that it was started in.
+    assert {path.name for path in tmp_path.iterdir()} == {".dagster_home", "data", "server.log"}

@@ -1,4 +1,4 @@
-"""A project as the assets, checks and automation see it: plain values, paths resolved."""
+"""A project as the assets and their automation see it: plain values, paths resolved."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -10,18 +10,9 @@ import dagster as dg
 from clickstream_dagster.batches.ledger import Ledger
 from clickstream_dagster.batches.store import open_store
 from clickstream_dagster.batches.windows import Window
+from clickstream_dagster.checks.quality import Bounds
 
 Trigger = Literal["schedule", "arrivals", "both"]
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Shares between 0 and 1 that the quality checks hold a batch to."""
-
-    max_bad_ratio: float
-    max_late_ratio: float
-    min_ua_coverage: float
-    min_geo_coverage: float
 
 
 @dataclass(frozen=True, slots=True)

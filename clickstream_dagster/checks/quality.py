@@ -6,12 +6,36 @@ second scan, and the windows that are judged are exactly those of the run.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import dagster as dg
 
-from clickstream_dagster.assets.project import Bounds, Project
-
 Counters = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Shares between 0 and 1 that the quality checks hold a batch to."""
+
+    max_bad_ratio: float
+    max_late_ratio: float
+    min_ua_coverage: float
+    min_geo_coverage: float
+
+
+class JudgedProject(Protocol):
+    """What the checks must know of a project: its assets' keys, its bounds, what it looks up."""
+
+    def key(self, *path: str) -> dg.AssetKey: ...
+
+    @property
+    def bounds(self) -> Bounds: ...
+
+    @property
+    def enrichments(self) -> tuple[str, ...]: ...
+
+    @property
+    def geo_database(self) -> str | None: ...
 
 
 def imbalance(counters: Counters) -> str | None:
@@ -103,7 +127,7 @@ RATIOS = (
 )
 
 
-def quality_checks(project: Project) -> tuple[RatioCheck, ...]:
+def quality_checks(project: JudgedProject) -> tuple[RatioCheck, ...]:
     """Give the ratio checks that apply: coverage only of what the project looks up."""
     skipped = set()
     if "ua" not in project.enrichments:
@@ -113,7 +137,7 @@ def quality_checks(project: Project) -> tuple[RatioCheck, ...]:
     return tuple(check for check in RATIOS if check.name not in skipped)
 
 
-def check_specs(project: Project) -> list[dg.AssetCheckSpec]:
+def check_specs(project: JudgedProject) -> list[dg.AssetCheckSpec]:
     """Give the specs of all checks that the events assets return."""
     return [
         dg.AssetCheckSpec(
@@ -133,7 +157,7 @@ def check_specs(project: Project) -> list[dg.AssetCheckSpec]:
 
 
 def check_results(
-    project: Project, counters: Mapping[str, Counters]
+    project: JudgedProject, counters: Mapping[str, Counters]
 ) -> Iterator[dg.AssetCheckResult]:
     """Judge the counters of a run's partitions: the balance of each, the ratios of all together."""
     wrong = {

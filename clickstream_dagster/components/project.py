@@ -7,15 +7,18 @@ from typing import Annotated, Literal
 import dagster as dg
 from pydantic import Field, field_validator, model_validator
 
-from clickstream_dagster.assets.project import Bounds, Project, Trigger
+from clickstream_dagster.assets.project import Project, Trigger
 from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME
+from clickstream_dagster.checks.quality import Bounds
 from clickstream_dagster.components.scaffolder import ClickstreamProjectScaffolder
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
 from clickstream_dagster.processing.engines import ENGINES
+from clickstream_dagster.resources.warehouse_name import require_own_name
 
 MOST_PARTITIONS = 100_000
+DEFAULT_WAREHOUSE = "warehouse.duckdb"
 
 # In a derived model, a description of a field with a default is kept only by its resolver.
 describe = dg.Resolver.default
@@ -263,6 +266,15 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             raise ValueError(str(error)) from error
         return self
 
+    @model_validator(mode="after")
+    def _warehouse_names(self) -> "ClickstreamProject":
+        try:
+            for warehouse in self.warehouses:
+                require_own_name(self.project_id, Path(warehouse.path or DEFAULT_WAREHOUSE))
+        except SettingError as error:
+            raise ValueError(str(error)) from error
+        return self
+
     def partitions(self) -> dg.TimeWindowPartitionsDefinition:
         """Give the windows of the interval. Raises SettingError for more than Dagster can show."""
         cron = cron_of(self.interval)
@@ -305,7 +317,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             return place if place.startswith(S3_SCHEME) else str(root / Path(place).expanduser())
 
         duckdb = next((one for one in self.warehouses if one.engine == "duckdb"), None)
-        file = absolute(duckdb.path, "warehouse.duckdb") if duckdb else None
+        file = absolute(duckdb.path, DEFAULT_WAREHOUSE) if duckdb else None
         return Project(
             project_id=self.project_id,
             app_ids=tuple(self.app_ids),

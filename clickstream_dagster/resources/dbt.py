@@ -14,6 +14,7 @@ from pathlib import Path
 
 from clickstream_dagster.errors import ClickstreamError
 from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.resources.warehouse_name import require_own_name
 
 
 class ModelError(ClickstreamError):
@@ -86,7 +87,10 @@ def build_docs(warehouse: Warehouse, page: Path) -> None:
 
 
 def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
-    """Run one dbt command on a warehouse. Raises ModelError when it does not pass."""
+    """Run one dbt command on a warehouse.
+
+    Raises ModelError when it does not pass, SettingError for a file that can't be its warehouse.
+    """
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
@@ -95,6 +99,7 @@ def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
             f"the lake {warehouse.sink.absolute()} does not exist: --sink names the directory that"
             " `clickstream process --sink` has written to"
         )
+    require_own_name(warehouse.project_id, warehouse.file)
     warehouse.file.absolute().parent.mkdir(parents=True, exist_ok=True)
     try:
         with dbt_environment(warehouse.environment()):

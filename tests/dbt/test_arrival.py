@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import VIEWS, Models
+from conftest import Models
 from model_input import PROJECT, drop, event, ms, write
 
 from clickstream_dagster.processing.lake import Lake
+from tests.views import VIEWS
 
 DAY = timedelta(days=1) // timedelta(milliseconds=1)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import VIEWS
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from model_input import PROJECT, event, write
@@ -19,6 +18,7 @@ from clickstream_dagster.cli import app
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.resources.dbt import Warehouse, dbt_project_dir
 from clickstream_dagster.resources.lake_views import show_lake
+from tests.views import VIEWS
 
 
 def clickstream(*arguments: object) -> tuple[int, str]:
@@ -99,6 +99,19 @@ def test_a_warehouse_in_use_is_named_with_what_to_do(shop: Path) -> None:
     assert f"the warehouse {file} is open in another process" in output
     assert "close that process" in output
     assert clickstream("model", *options(shop))[0] == 0
+
+
+def test_a_warehouse_named_like_the_project_is_refused_before_it_is_made(
+    shop: Path, by_hand: pytest.MonkeyPatch
+) -> None:
+    file = shop / f"{PROJECT.title()}.duckdb"
+    code, output = clickstream("model", *options(shop)[:-1], str(file))
+    assert code == 1
+    assert f"Error: the warehouse {file} is named like a schema of the project {PROJECT}" in output
+    by_hand.setenv("CLICKSTREAM_WAREHOUSE", str(file))
+    result = dbtRunner().invoke(["run", "--quiet"])
+    assert "named like a schema of the project" in str(result.exception)
+    assert not file.exists()
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,8 @@ from clickstream_dagster.processing.job import BatchSettings, process_batch
 from clickstream_dagster.resources.dbt import Warehouse, run_dbt
 from clickstream_dagster.sample.command import generate_files
 from clickstream_dagster.sample.plan import TrafficPlan
+from tests.views import VIEWS
 
-VIEWS = (
-    "clickstream_ods_event_view",
-    "clickstream_ods_event_attr_view",
-    "clickstream_user_dim_view",
-    "clickstream_user_attr_view",
-    "clickstream_session_view",
-    "clickstream_retention_view",
-    "clickstream_lifecycle_daily_view",
-    "clickstream_lifecycle_weekly_view",
-    "clickstream_path_view",
-    "clickstream_device_view",
-)
 PLAN = TrafficPlan(events=6_000, days=4, seed=11)
 
 

@@ -3,7 +3,7 @@
 import base64
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from clickstream_dagster.sample.generator import generate
 from clickstream_dagster.sample.plan import TrafficPlan
 from clickstream_dagster.sample.requests import RawRequest
 from clickstream_dagster.sample.summary import TrafficSummary
+from tests.sample.collector import Collector, served_collector
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,9 @@ def make_traffic() -> Callable[[TrafficPlan], Traffic]:
 @pytest.fixture(scope="session")
 def traffic(make_traffic: Callable[[TrafficPlan], Traffic]) -> Traffic:
     return make_traffic(TrafficPlan(events=20_000, days=5, seed=7))
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with served_collector() as server:
+        yield server

@@ -1,11 +1,15 @@
 """`clickstream generate` as a user types it."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from clickstream_dagster.cli import app
+from clickstream_dagster.sample.generator import generate
+from clickstream_dagster.sample.plan import TrafficPlan
+from tests.sample.collector import Collector
 
 RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
 
@@ -56,4 +60,23 @@ def test_an_endpoint_that_cannot_be_reached_is_one_clear_line() -> None:
     result = RUNNER.invoke(app, ["generate", "--endpoint", "http://127.0.0.1:9/", "--events", "5"])
     assert result.exit_code == 1
     assert "Error: cannot post to http://127.0.0.1:9/" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_it_posts_what_it_would_write_and_prints_what_that_is(collector: Collector) -> None:
+    end = datetime(2026, 2, 3, tzinfo=UTC)
+    options = ["--events", "700", "--days", "1", "--seed", "9", "--end", "2026-02-03"]
+    result = RUNNER.invoke(app, ["generate", "--endpoint", collector.endpoint, *options])
+    assert result.exit_code == 0, result.output
+    requests = list(generate(TrafficPlan(events=700, days=1, seed=9, end=end)))
+    assert [body for *_, body in collector.received] == [request.body for request in requests]
+    assert collector.endpoint in result.stdout
+    assert f"{len(requests):,}" in result.stdout
+
+
+def test_an_endpoint_that_refuses_is_one_clear_line(collector: Collector) -> None:
+    collector.status = 403
+    result = RUNNER.invoke(app, ["generate", "--endpoint", collector.endpoint, "--events", "5"])
+    assert result.exit_code == 1
+    assert "answered 403" in result.stderr
     assert "Traceback" not in result.stderr

@@ -45,8 +45,8 @@
 
 
 {#
-  pre-hook of the event base, in its transaction: takes out the rows of files that have left the
-  lake, and notes their keys for the models that read them.
+  Statements that take the rows of files that have left the lake out of the event base, and note
+  their keys for the models that read them.
 #}
 {% macro remove_gone_files() %}
     {%- set changes = file_changes() -%}
@@ -70,7 +70,7 @@
 {% endmacro %}
 
 
-{# post-hook of the event base, in its transaction: notes which files it holds now. #}
+{# Statements that note which files the event base holds now. #}
 {% macro remember_files() %}
     {%- set changes = file_changes() -%}
     {%- if builds() and (changes.all or changes.new or changes.gone) -%}

@@ -11,8 +11,6 @@
     meta.spans     true if the model keeps first_event_date and last_event_date of a key, which
                    may reach over more days than the load has events of
     meta.dated     true if the model has event_date
-    pre_hook       "{{ remove_reopened() }}"
-    post_hook      "{{ remember_reopened() }}"
 #}
 
 {#
@@ -42,7 +40,7 @@
 {% endmacro %}
 
 
-{# pre-hook, in the model's transaction: takes out the rows of the keys to rebuild. #}
+{# Statements that take out the rows of the keys to rebuild. #}
 {% macro remove_reopened() %}
     {%- set loads = loads_to_take_in() -%}
     {%- if loads.all -%}
@@ -60,7 +58,7 @@
 {% endmacro %}
 
 
-{# post-hook, in the model's transaction: notes in the ledger what the model has taken in. #}
+{# Statements that note in the ledger what the model has taken in. #}
 {% macro remember_reopened() %}
     {%- set loads = loads_to_take_in() -%}
     {%- if builds() and (loads.all or loads.after < loads.upto) -%}

@@ -1,8 +1,3 @@
-{{ config(
-    pre_hook="{{ remove_gone_files() }}",
-    post_hook="{{ remember_files() }}",
-) }}
-
 {%- set changes = file_changes() %}
 
 select

@@ -1,12 +1,8 @@
-{{ config(
-    meta={
-        "follows": "clickstream_event_base",
-        "reopens": ["app_id", "session_key", "user_pseudo_id", "platform"],
-        "spans": true,
-    },
-    pre_hook="{{ remove_reopened() }}",
-    post_hook="{{ remember_reopened() }}",
-) }}
+{{ config(meta={
+    "follows": "clickstream_event_base",
+    "reopens": ["app_id", "session_key", "user_pseudo_id", "platform"],
+    "spans": true,
+}) }}
 
 {%- set loads = loads_to_take_in() %}
 

@@ -1,11 +1,7 @@
-{{ config(
-    meta={
-        "follows": "clickstream_user_attr_day_base",
-        "reopens": ["app_id", "user_pseudo_id"],
-    },
-    pre_hook="{{ remove_reopened() }}",
-    post_hook="{{ remember_reopened() }}",
-) }}
+{{ config(meta={
+    "follows": "clickstream_user_attr_day_base",
+    "reopens": ["app_id", "user_pseudo_id"],
+}) }}
 
 {%- set loads = loads_to_take_in() %}
 

@@ -1,12 +1,8 @@
-{{ config(
-    meta={
-        "follows": "clickstream_event_base",
-        "reopens": ["app_id", "user_pseudo_id", "event_date"],
-        "dated": true,
-    },
-    pre_hook="{{ remove_reopened() }}",
-    post_hook="{{ remember_reopened() }}",
-) }}
+{{ config(meta={
+    "follows": "clickstream_event_base",
+    "reopens": ["app_id", "user_pseudo_id", "event_date"],
+    "dated": true,
+}) }}
 
 {%- set loads = loads_to_take_in() %}
 

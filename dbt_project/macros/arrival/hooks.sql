@@ -1,0 +1,20 @@
+{#
+  The hooks of every base model, in its transaction: a model that follows another is brought up to
+  date by keys (keys.sql), the event base by the files of the lake (files.sql). While dbt parses,
+  a model's config is not there yet; what the hooks read, the model itself refers to as well.
+#}
+
+{# pre-hook: takes out the rows that this run makes anew, and those whose events are gone. #}
+{% macro remove_stale_rows() %}
+    {%- if execute -%}
+        {{- remove_reopened() if config.meta_get("follows") else remove_gone_files() -}}
+    {%- endif -%}
+{% endmacro %}
+
+
+{# post-hook: notes in the ledger what the model has taken in. #}
+{% macro remember_what_is_taken_in() %}
+    {%- if execute -%}
+        {{- remember_reopened() if config.meta_get("follows") else remember_files() -}}
+    {%- endif -%}
+{% endmacro %}
