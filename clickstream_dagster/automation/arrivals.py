@@ -164,8 +164,9 @@ def _probed(ledger: Ledger, window: Window) -> Waiting:
     """Give the window if it has not been opened and the beginning of its folders holds objects."""
     if ledger.is_open(window):
         return set()
-    objects = list(ledger.source.objects(hour_folder(window.start_ms), PROBED_OBJECTS))
-    return {owner for owner, _ in ledger.waiting(objects) if owner == window}
+    page = ledger.source.objects(hour_folder(window.start_ms), PROBED_OBJECTS)
+    own = [object_ for object_ in page if ledger.owner(object_) == window]
+    return {owner for owner, _ in ledger.waiting(own)} if own else set()
 
 
 def _scanned(

@@ -162,6 +162,10 @@ class Ledger:
         """Whether the window has a manifest."""
         return self._store.exists(_pointer(window))
 
+    def owner(self, object_: RawObject) -> Window | None:
+        """Give the window of an object's time, None for a time outside the project's."""
+        return self._window_of(key_time_ms(self.source.key(object_.uri), object_.arrival_ms))
+
     def waiting(self, objects: list[RawObject]) -> list[tuple[Window | None, RawObject]]:
         """Give those of `objects` that no window has taken, each with the window it waits for.
 
@@ -189,7 +193,7 @@ class Ledger:
         windows: dict[Window, set[str]] = {}
         outside = 0
         for content in contents.keys() - taken:
-            owner = self._owner(content[0], contents[content])
+            owner = self.owner(contents[content])
             if owner is None:
                 outside += 1
             else:
@@ -212,10 +216,7 @@ class Ledger:
         taken = self._taken.among(((key, one.etag) for key, one in objects.items()), head)
         for key, object_ in objects.items():
             if (key, object_.etag) not in taken:
-                yield key, object_, self._owner(key, object_)
-
-    def _owner(self, key: str, object_: RawObject) -> Window | None:
-        return self._window_of(key_time_ms(key, object_.arrival_ms))
+                yield key, object_, self.owner(object_)
 
     def _entry(self, entry: int) -> Manifest:
         body = self._store.read(_log(entry))

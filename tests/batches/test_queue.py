@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from clickstream_dagster.batches import announced as announced_module
 from clickstream_dagster.batches import ledger as ledger_module
 from clickstream_dagster.batches import queue as queue_module
 from clickstream_dagster.batches.ledger import Announced, Ledger
@@ -179,13 +180,14 @@ def test_late_announcements_beyond_a_number_wait_for_the_window_after(
     bucket, ledger, look, monkeypatch
 ):
     monkeypatch.setattr(ledger_module, "LATE_ANNOUNCED", 1)
+    monkeypatch.setattr(announced_module, "CONNECTIONS", 2)  # so many files are read at once
     opened(ledger, 0)
-    for minute in range(18):  # each look is one file
+    for minute in range(3):  # each look is one file
         bucket.put(f"raw/{key(0, minute)}", b"x")
         look(most=2)
     first, second = opened(ledger, 500), opened(ledger, 501)
-    assert len(first) == 16
-    assert sorted(first + second) == [key(0, minute) for minute in range(18)]
+    assert len(first) == 2
+    assert sorted(first + second) == [key(0, minute) for minute in range(3)]
 
 
 def test_a_missing_queue_is_an_error_that_names_it(queue, ledger):
