@@ -7,10 +7,10 @@ READY := $(VENV)/.ready
 DEFS := clickstream_dagster/defs
 DAGSTER_HOME := $(CURDIR)/.dagster_home
 
-.PHONY: help setup demo ui test test-heavy lint bench docs clean
+.PHONY: help setup demo ui test test-heavy lint bench bench-arrivals docs clean
 
 help: ## Show what each command does
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Make .venv with everything that the project needs
 
@@ -44,6 +44,9 @@ lint: setup ## Check style, YAML and definitions
 
 bench: setup ## Measure processing and traffic generation
 	$(BIN)/python -m benchmarks
+
+bench-arrivals: setup ## Measure the arrival sensor before a million raw objects
+	$(BIN)/python -m benchmarks.arrivals
 
 docs: setup ## Build the documentation of the models (dbt docs) from the demo's warehouse
 	$(BIN)/clickstream docs

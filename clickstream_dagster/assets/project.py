@@ -1,13 +1,15 @@
 """A project as the assets and their automation see it: plain values, paths resolved."""
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
 import dagster as dg
 
 from clickstream_dagster.batches.ledger import Ledger
+from clickstream_dagster.batches.objects import Source
+from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.batches.store import open_store
 from clickstream_dagster.batches.windows import Window
 from clickstream_dagster.checks.quality import Bounds
@@ -20,7 +22,8 @@ class Project:
     """One clickstream project. `raw`, `lake` and `warehouse` are absolute paths or s3:// addresses.
 
     `warehouse` is a DuckDB file; `dbt_state` is the directory of dbt's manifest and runs.
-    `partitions` are the windows of the processing interval.
+    `partitions` are the windows of the processing interval. `queue_url` is the SQS queue that
+    announces raw objects; without it the arrival sensor lists them.
     """
 
     project_id: str
@@ -39,6 +42,8 @@ class Project:
     bounds: Bounds
     trigger: Trigger | None
     grace_minutes: int
+    s3: S3Access = field(default_factory=S3Access)
+    queue_url: str | None = None
 
     def key(self, *path: str) -> dg.AssetKey:
         """Give the key of one of the project's assets."""
@@ -68,8 +73,8 @@ class Project:
 
     def ledger(self) -> Ledger:
         """Open the project's ledger; it lives in the lake's `_ledger` folder."""
-        store = open_store(f"{self.lake.rstrip('/')}/_ledger/{self.project_id}")
-        return Ledger(store, self.raw, Calendar(self).window_of)
+        store = open_store(f"{self.lake.rstrip('/')}/_ledger/{self.project_id}", self.s3)
+        return Ledger(store, Source(self.raw, self.s3), Calendar(self).window_of)
 
 
 class Calendar:

@@ -4,32 +4,39 @@ A window is opened by writing its manifest, the list of exactly its objects. An 
 the window of the time in its key while that window has no manifest, else to the next window that
 is opened: wherever and whenever it turns up, it gets into exactly one window.
 
-On disk, below one folder for each project:
+In its store, below one folder for each project:
 
-    log/<entry>.json          a manifest; entry n + 1 is created only by who has read entry n, so
-                              that openings have an order, however many processes there are
-    windows/<batch>.json      the entry that opened the window
-    taken/<day>/<entry>.json  keys and etags that an entry took from a day's folders;
-                              `<entry>.all.json` sums up all entries up to it
-    applied                   an entry up to which `windows` and `taken` are known to be complete
+    log/<entry>.json               a manifest; entry n + 1 is created only by who has read entry n,
+                                   so that openings have an order, however many processes there are
+    index/windows/<batch>          the entry that opened the window
+    index/taken/<day>/<entry>.bin  16 bytes for each object that an entry took from a day;
+                                   `<entry>.all.bin` sums up all entries up to it
+    index/applied                  an entry up to which `windows` and `taken` are known to be
+                                   complete, and where the next opening's sweep begins
+    announced/<batch>-<id>.json    objects that a queue has announced and that wait, by the window
+                                   of their time
+    created                        shows that the store can create a file only once
 
-Only `log` decides. The rest follows from it and is written again by the next opening if a process
-ends between the two.
+Only `log` decides. The index follows from it and is written again by the next opening if a process
+ends between the two; without its folder it is made anew. Announcements are hints: what they name
+is looked up when a window is opened.
 
-An opening lists a bounded part of the source: the folders around its window, and a further
-stretch that goes on where the last opening ended, so that late objects in old folders are found
-in turn.
+An opening looks at a bounded part of the source beside its own hours: the hours before them, newest
+first, then a stretch that goes on where the last opening ended, so that late objects in old folders
+are found in turn, and the announced objects that are late.
 """
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from itertools import takewhile
+from functools import cached_property
+from itertools import islice, takewhile
 
-from clickstream_dagster.batches.objects import RawObject, list_objects, relative_key
+from clickstream_dagster.batches.announced import Announcements
+from clickstream_dagster.batches.objects import RawObject, Source, relative_key
 from clickstream_dagster.batches.store import Store
+from clickstream_dagster.batches.taken import Taken
 from clickstream_dagster.batches.windows import (
     HOUR_MS,
     Window,
@@ -41,10 +48,10 @@ from clickstream_dagster.batches.windows import (
 from clickstream_dagster.errors import LakeError
 
 LOOKBACK_MS = 72 * HOUR_MS
+LOOKBACK_OBJECTS = 10_000
 SWEEP_OBJECTS = 10_000
 SWEEP_DAYS = 62
-_DELTAS_BEFORE_SUM = 16
-_READERS = 16
+LATE_ANNOUNCED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,8 @@ class Manifest:
         return sum(object_.size for object_ in self.objects)
 
     def as_json(self) -> bytes:
-        body = {
+        """Give the manifest as JSON, one object a line."""
+        head = {
             "entry": self.entry,
             "source": self.source,
             "batch": self.window.batch,
@@ -78,9 +86,9 @@ class Manifest:
             "late": self.late,
             "before_start": self.before_start,
             "swept": self.swept,
-            "objects": [asdict(object_) for object_ in self.objects],
         }
-        return json.dumps(body, indent=1).encode()
+        lines = ",\n".join(json.dumps(asdict(object_)) for object_ in self.objects)
+        return f'{json.dumps(head, indent=1)[:-2]},\n "objects": [\n{lines}\n]}}\n'.encode()
 
     @classmethod
     def from_json(cls, body: bytes) -> "Manifest":
@@ -98,42 +106,65 @@ class Manifest:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What became of announced objects, as numbers.
+
+    `recorded` wait for a window now, `known` had been taken already, `outside` are from before the
+    project's first window or after its last.
+    """
+
+    recorded: int = 0
+    known: int = 0
+    outside: int = 0
+
+
 class Ledger:
     """The ledger of one project: `store` holds it, `source` is what it gives to windows."""
 
-    def __init__(self, store: Store, source: str, window_of: WindowOf) -> None:
+    def __init__(self, store: Store, source: Source | str, window_of: WindowOf) -> None:
         self._store = store
-        self._source = source
+        self.source = Source(source) if isinstance(source, str) else source
         self._window_of = window_of
+        self._taken = Taken(store)
+        self._announcements = Announcements(store)
 
     def open(self, window: Window) -> Manifest:
         """Give the window's manifest; the first call decides it, every later one reads it.
 
-        Raises SourceError when the source is missing or may not be listed.
+        Raises SourceError when the source is missing or may not be listed, LakeError when the
+        store can't be read or written.
         """
         while True:
-            head = self._catch_up()
-            known = self.manifest(window)
-            if known:
-                return known
-            manifest = self._select(window, head)
+            head, swept = self._catch_up()
+            pointer = self._store.read(_pointer(window))
+            if pointer is not None:
+                return self._entry(int(pointer))
+            if head == 0:
+                self._check_store()
+            selection = _Selection(self, window, head)
+            manifest = selection.manifest(swept)
             # Fails when another process has opened a window since `head`: then decide again.
             if self._store.create(_log(manifest.entry), manifest.as_json()):
                 self._apply(manifest)
+                self._announcements.settle(selection.settled())
                 return manifest
 
     def manifest(self, window: Window) -> Manifest | None:
         """Give the manifest of a window that has been opened, None for any other."""
         pointer = self._store.read(_pointer(window))
-        if pointer is None and self._catch_up_was_needed():
-            pointer = self._store.read(_pointer(window))
         if pointer is None:
-            return None
-        return self._entry(int(pointer))
+            self._catch_up()
+            pointer = self._store.read(_pointer(window))
+        return None if pointer is None else self._entry(int(pointer))
 
     def is_open(self, window: Window) -> bool:
         """Whether the window has a manifest."""
         return self._store.exists(_pointer(window))
+
+    def owner(self, object_: RawObject) -> Window | None:
+        """Give the window of an object's time, None for a time outside the project's."""
+        return self._window_of(key_time_ms(self.source.key(object_.uri), object_.arrival_ms))
 
     def waiting(self, objects: list[RawObject]) -> list[tuple[Window | None, RawObject]]:
         """Give those of `objects` that no window has taken, each with the window it waits for.
@@ -141,98 +172,51 @@ class Ledger:
         None stands for the next window that is opened. Objects before the first window are left
         out.
         """
+        head, _ = self._catch_up()
+        opened = _Opened(self)
+        keys = {self.source.key(object_.uri): object_ for object_ in objects}
+        return [
+            (None if owner in opened else owner, object_)
+            for _key, object_, owner in self._untaken(keys, head)
+            if owner is not None
+        ]
+
+    def announce(self, objects: Iterable[RawObject]) -> Announced:
+        """Record objects that are said to be there, for the windows that they wait for.
+
+        When this returns, the record is durable. Objects that a window has taken already are not
+        recorded; one that is announced twice, is gone or has other content by now does no harm.
+        """
+        head, _ = self._catch_up()
+        contents = {(self.source.key(object_.uri), object_.etag): object_ for object_ in objects}
+        taken = self._taken.among(contents, head)
+        windows: dict[Window, set[str]] = {}
+        outside = 0
+        for content in contents.keys() - taken:
+            owner = self.owner(contents[content])
+            if owner is None:
+                outside += 1
+            else:
+                windows.setdefault(owner, set()).add(content[0])
+        self._announcements.record(windows)
+        return Announced(len(contents) - len(taken) - outside, len(taken), outside)
+
+    def announced(self) -> set[Window | None]:
+        """Give the windows that announced objects wait for; None for the next that is opened."""
         self._catch_up()
-        keys = {relative_key(self._source, object_.uri): object_ for object_ in objects}
-        opened: dict[Window, bool] = {}
-        found: list[tuple[Window | None, RawObject]] = []
-        for _key, object_, owner in self._untaken(keys):
-            if owner is None:
-                continue
-            if owner not in opened:
-                opened[owner] = self.is_open(owner)
-            found.append((None if opened[owner] else owner, object_))
-        return found
-
-    def _select(self, window: Window, head: int) -> Manifest:
-        candidates, swept = self._list(window, head)
-        opened: dict[Window, bool] = {window: False}
-        chosen: dict[str, RawObject] = {}
-        late = before_start = 0
-        for key, object_, owner in self._untaken(candidates):
-            if owner is None:
-                before_start += 1
-                continue
-            if owner not in opened:
-                opened[owner] = self.is_open(owner)
-            if owner == window or opened[owner]:
-                chosen[key] = object_
-                late += owner != window
-        return Manifest(
-            entry=head + 1,
-            source=self._source,
-            window=window,
-            objects=tuple(chosen[key] for key in sorted(chosen)),
-            late=late,
-            before_start=before_start,
-            swept=swept,
-        )
-
-    def _list(self, window: Window, head: int) -> tuple[dict[str, RawObject], str | None]:
-        first_ms, last_ms = window.start_ms - LOOKBACK_MS, window.end_ms + HOUR_MS
-        candidates = {
-            # `0` follows `/`: everything up to the end of the last hour folder.
-            **self._range(hour_folder(first_ms), hour_folder(last_ms).rstrip("/") + "0"),
-            # Objects that lie outside hour folders, but have seconds in their names.
-            **self._range(str(first_ms // 1000), str(last_ms // 1000)),
-        }
-        swept = self._entry(head).swept if head else None
-        days: set[str] = set()
-        count = 0
-        for object_ in list_objects(self._source, swept, SWEEP_OBJECTS):
-            key = relative_key(self._source, object_.uri)
-            candidates[key] = object_
-            days.add(key_day(key))
-            swept, count = key, count + 1
-            if len(days) == SWEEP_DAYS:
-                return candidates, swept
-        return candidates, swept if count == SWEEP_OBJECTS else None
-
-    def _range(self, after: str, until: str) -> dict[str, RawObject]:
-        listing = (
-            (relative_key(self._source, object_.uri), object_)
-            for object_ in list_objects(self._source, after)
-        )
-        return dict(takewhile(lambda pair: pair[0] < until, listing))
+        opened = _Opened(self)
+        starts = {start_ms for _, start_ms in self._announcements.files()}
+        owners = {self._window_of(start_ms) for start_ms in starts}
+        return {None if owner in opened else owner for owner in owners if owner is not None}
 
     def _untaken(
-        self, objects: dict[str, RawObject]
+        self, objects: Mapping[str, RawObject], head: int
     ) -> Iterator[tuple[str, RawObject, Window | None]]:
-        taken = self._taken({key_day(key) for key in objects})
+        """Yield key, object and window of those that no entry up to `head` has taken."""
+        taken = self._taken.among(((key, one.etag) for key, one in objects.items()), head)
         for key, object_ in objects.items():
             if (key, object_.etag) not in taken:
-                yield key, object_, self._window_of(key_time_ms(key, object_.arrival_ms))
-
-    def _taken(self, days: set[str]) -> set[tuple[str, str]]:
-        with ThreadPoolExecutor(_READERS) as pool:
-            return set().union(*pool.map(self._taken_on, sorted(days)))
-
-    def _taken_on(self, day: str) -> set[tuple[str, str]]:
-        names = self._store.names(f"taken/{day}")
-        sums = [name for name in names if name.endswith(".all.json")]
-        if sums:
-            covered = sums[-1].partition(".")[0]
-            deltas = [name for name in names if name.partition(".")[0] > covered]
-            names = [sums[-1], *deltas]
-        taken = {
-            (key, etag)
-            for name in names
-            for key, etag in json.loads(self._store.read(f"taken/{day}/{name}") or b"[]")
-        }
-        if len(names) > _DELTAS_BEFORE_SUM:
-            # Complete up to its last delta: who wrote that one had applied all before it.
-            last = names[-1].partition(".")[0]
-            self._store.write(f"taken/{day}/{last}.all.json", _pairs(taken))
-        return taken
+                yield key, object_, self.owner(object_)
 
     def _entry(self, entry: int) -> Manifest:
         body = self._store.read(_log(entry))
@@ -243,33 +227,159 @@ class Ledger:
             )
         return Manifest.from_json(body)
 
-    def _catch_up_was_needed(self) -> bool:
-        before = int(self._store.read("applied") or 0)
-        return self._catch_up() > before
-
-    def _catch_up(self) -> int:
-        """Apply the entries that a process left behind; give the number of the last entry."""
-        applied = head = int(self._store.read("applied") or 0)
+    def _catch_up(self) -> tuple[int, str | None]:
+        """Apply the entries that a process left behind; give the last entry and its `swept`."""
+        body = self._store.read("index/applied")
+        mark = json.loads(body) if body else {"entry": 0, "swept": None}
+        head, swept = mark["entry"], mark["swept"]
         while (body := self._store.read(_log(head + 1))) is not None:
-            self._apply(Manifest.from_json(body), mark=False)
-            head += 1
-        if head > applied:
-            self._mark(head)
-        return head
+            manifest = Manifest.from_json(body)
+            self._apply(manifest)
+            head, swept = manifest.entry, manifest.swept
+        return head, swept
 
-    def _apply(self, manifest: Manifest, mark: bool = True) -> None:
-        days: dict[str, set[tuple[str, str]]] = {}
-        for object_ in manifest.objects:
-            key = relative_key(manifest.source, object_.uri)
-            days.setdefault(key_day(key), set()).add((key, object_.etag))
-        for day, pairs in days.items():
-            self._store.write(f"taken/{day}/{manifest.entry:012d}.json", _pairs(pairs))
+    def _apply(self, manifest: Manifest) -> None:
+        # The source may have another address today; the keys below it stay.
+        self._taken.add(
+            manifest.entry,
+            (
+                (relative_key(manifest.source, object_.uri), object_.etag)
+                for object_ in manifest.objects
+            ),
+        )
         self._store.write(_pointer(manifest.window), str(manifest.entry).encode())
-        if mark:
-            self._mark(manifest.entry)
+        mark = {"entry": manifest.entry, "swept": manifest.swept}
+        self._store.write("index/applied", json.dumps(mark).encode())
 
-    def _mark(self, entry: int) -> None:
-        self._store.write("applied", str(entry).encode())
+    def _check_store(self) -> None:
+        self._store.create("created", b"")
+        if self._store.create("created", b""):
+            raise LakeError(
+                "the lake's storage lets a file be created twice, so two processes could take the "
+                "same raw objects; use a server that knows conditional writes (If-None-Match)"
+            )
+
+
+class _Opened:
+    """The windows that have been opened, each looked up once."""
+
+    def __init__(self, ledger: Ledger, *closed: Window) -> None:
+        self._ledger = ledger
+        self._known: dict[Window, bool] = dict.fromkeys(closed, False)
+
+    def __contains__(self, window: Window | None) -> bool:
+        if window is None:
+            return False
+        if window not in self._known:
+            self._known[window] = self._ledger.is_open(window)
+        return self._known[window]
+
+
+class _Selection:
+    """The objects that a window takes when it is opened behind the entry `head`."""
+
+    def __init__(self, ledger: Ledger, window: Window, head: int) -> None:
+        self._ledger = ledger
+        self._source = ledger.source
+        self._window = window
+        self._head = head
+        self._opened = _Opened(ledger, window)
+        self._announced: dict[str, set[str]] = {}
+        self._left: set[str] = set()
+
+    def manifest(self, swept: str | None) -> Manifest:
+        """Decide; `swept` is where the sweep begins."""
+        candidates = self._own_hours() | self._hours_before()
+        stretch, swept = self._stretch(swept)
+        candidates |= stretch
+        self._announced = self._read_announcements()
+        unseen = set().union(*self._announced.values()) - candidates.keys()
+        candidates |= self._source.find(sorted(unseen))
+        chosen: dict[str, RawObject] = {}
+        late = before_start = 0
+        for key, object_, owner in self._ledger._untaken(candidates, self._head):
+            if owner is None:
+                before_start += 1
+            elif owner == self._window or owner in self._opened:
+                chosen[key] = object_
+                late += owner != self._window
+            else:
+                self._left.add(key)
+        return Manifest(
+            entry=self._head + 1,
+            source=self._source.address,
+            window=self._window,
+            objects=tuple(chosen[key] for key in sorted(chosen)),
+            late=late,
+            before_start=before_start,
+            swept=swept,
+        )
+
+    def settled(self) -> list[str]:
+        """Give the files of announcements that nothing waits in any more."""
+        return [name for name, keys in self._announced.items() if not keys & self._left]
+
+    def _own_hours(self) -> dict[str, RawObject]:
+        # A file that the collector began in the hour before may be named by a second of this one.
+        return self._between(self._window.start_ms - HOUR_MS, self._window.end_ms + HOUR_MS)
+
+    def _hours_before(self) -> dict[str, RawObject]:
+        found: dict[str, RawObject] = {}
+        end = self._window.start_ms - HOUR_MS
+        first = self._window.start_ms - LOOKBACK_MS
+        hours = 1
+        while end > first and len(found) < LOOKBACK_OBJECTS:
+            begin = max(end - hours * HOUR_MS, first)
+            found |= self._between(begin, end, LOOKBACK_OBJECTS - len(found))
+            end, hours = begin, hours * 2
+        return found
+
+    def _stretch(self, after: str | None) -> tuple[dict[str, RawObject], str | None]:
+        found: dict[str, RawObject] = {}
+        days: set[str] = set()
+        for object_ in self._source.objects(after, SWEEP_OBJECTS):
+            key = self._source.key(object_.uri)
+            found[key] = object_
+            days.add(key_day(key))
+            if len(days) == SWEEP_DAYS or len(found) == SWEEP_OBJECTS:
+                return found, key
+        return found, None
+
+    def _between(
+        self, first_ms: int, end_ms: int, limit: int | None = None
+    ) -> dict[str, RawObject]:
+        """List the hour folders of a time, and objects outside folders named by its seconds."""
+        # `0` follows `/`: everything up to the end of the last hour folder.
+        folders = (hour_folder(first_ms), hour_folder(end_ms - 1).rstrip("/") + "0")
+        found = dict(islice(self._range(*folders), limit))
+        if self._has_names_by_seconds:
+            names = (str(first_ms // 1000), str(-(-end_ms // 1000)))
+            found |= dict(islice(self._range(*names), limit))
+        return found
+
+    @cached_property
+    def _has_names_by_seconds(self) -> bool:
+        first = next(self._source.objects("0", 1), None)
+        return first is not None and self._source.key(first.uri)[0].isdigit()
+
+    def _range(self, after: str, until: str) -> Iterator[tuple[str, RawObject]]:
+        listing = (
+            (self._source.key(object_.uri), object_) for object_ in self._source.objects(after)
+        )
+        return takewhile(lambda pair: pair[0] < until, listing)
+
+    def _read_announcements(self) -> dict[str, set[str]]:
+        """Give the keys by file: all that may be the window's own, and a number of late ones."""
+        own: list[str] = []
+        late: list[str] = []
+        for name, start_ms in self._ledger._announcements.files():
+            owner = self._ledger._window_of(start_ms)
+            if self._window.start_ms <= start_ms < self._window.end_ms:
+                own.append(name)
+            elif owner is None or owner in self._opened:
+                late.append(name)
+        read = self._ledger._announcements.read
+        return read(own) | read(late, LATE_ANNOUNCED)
 
 
 def _log(entry: int) -> str:
@@ -277,8 +387,4 @@ def _log(entry: int) -> str:
 
 
 def _pointer(window: Window) -> str:
-    return f"windows/{window.batch}.json"
-
-
-def _pairs(pairs: set[tuple[str, str]]) -> bytes:
-    return json.dumps(sorted(pairs), separators=(",", ":")).encode()
+    return f"index/windows/{window.batch}"

@@ -4,15 +4,21 @@ Both stores are listed alike: in the order of their keys, which is the order of 
 collector's hour folders, so that a listing can start at an hour and stop after one.
 """
 
+import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+from clickstream_dagster.batches.s3 import CONNECTIONS, S3Access, clear_aws_errors
 from clickstream_dagster.errors import SourceError
 
 S3_SCHEME = "s3://"
+_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +35,118 @@ class RawObject:
     etag: str
 
 
+class Source:
+    """The raw objects under a directory or `s3://bucket/prefix`, by keys relative to it."""
+
+    def __init__(self, address: str, s3: S3Access | None = None) -> None:
+        self.address = address
+        self._s3 = s3 or S3Access()
+        self._root = _root(address)
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._s3.client()
+
+    @property
+    def is_s3(self) -> bool:
+        return self.address.startswith(S3_SCHEME)
+
+    def key(self, uri: str) -> str:
+        """Give an object's key below the source, with `/` between folders."""
+        return uri.removeprefix(self._root)
+
+    def uri(self, key: str) -> str:
+        """Give the address of a key."""
+        return self._root + key
+
+    def objects(self, after: str | None = None, limit: int | None = None) -> Iterator[RawObject]:
+        """Yield the objects in the order of their keys; see `list_objects`."""
+        listing = self._list_bucket if self.is_s3 else self._list_directory
+        return islice(listing(after or "", limit), limit)
+
+    def find(self, keys: Iterable[str]) -> dict[str, RawObject]:
+        """Give those of the keys that are there now, as a listing would give them.
+
+        Raises SourceError when the source may not be read.
+        """
+        look = self._look_in_bucket if self.is_s3 else self._look_in_directory
+        wanted = list(keys)
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            found = zip(wanted, pool.map(look, wanted), strict=True)
+            return {key: object_ for key, object_ in found if object_}
+
+    def _list_directory(self, after: str, limit: int | None) -> Iterator[RawObject]:
+        if not os.path.isdir(self._root):
+            place = self._root.rstrip("/")
+            kind = "is a file, not a directory" if os.path.exists(place) else "does not exist"
+            raise SourceError(
+                f"the raw directory {place} {kind}; create it, or name the directory that the "
+                "collector writes to"
+            )
+        yield from _walk(self._root, "", after, limit)
+
+    def _look_in_directory(self, key: str) -> RawObject | None:
+        try:
+            status = os.stat(self._root + key)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return _file(self._root + key, status)
+
+    def _list_bucket(self, after: str, limit: int | None) -> Iterator[RawObject]:
+        bucket, prefix = split_s3(self.address)
+        request: dict[str, Any] = {
+            "Bucket": bucket,
+            "Prefix": prefix,
+            "MaxKeys": max(1, min(limit or _PAGE, _PAGE)),
+        }
+        if after:
+            request["StartAfter"] = prefix + after
+        with self._errors("s3:ListBucket"):
+            for page in self._client.get_paginator("list_objects_v2").paginate(**request):
+                for item in page.get("Contents", ()):
+                    key = item["Key"]
+                    if is_object(key.removeprefix(prefix)):
+                        yield RawObject(
+                            uri=f"{S3_SCHEME}{bucket}/{key}",
+                            size=item["Size"],
+                            arrival_ms=_whole_seconds(item["LastModified"]),
+                            etag=item["ETag"].strip('"'),
+                        )
+
+    def _look_in_bucket(self, key: str) -> RawObject | None:
+        from botocore.exceptions import ClientError
+
+        bucket, prefix = split_s3(self.address)
+        with self._errors("s3:GetObject and s3:ListBucket"):
+            try:
+                answer = self._client.head_object(Bucket=bucket, Key=prefix + key)
+            except ClientError as error:
+                # HEAD has no body, so that this is all that it tells.
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                    return None
+                raise
+        return RawObject(
+            uri=self.uri(key),
+            size=answer["ContentLength"],
+            arrival_ms=_whole_seconds(answer["LastModified"]),
+            etag=answer["ETag"].strip('"'),
+        )
+
+    def _errors(self, right: str) -> Any:
+        bucket, _ = split_s3(self.address)
+        return clear_aws_errors(
+            SourceError,
+            self.address,
+            f"{right} on the bucket {bucket}",
+            "create the bucket, or correct its name",
+        )
+
+
 def list_objects(
-    source: str, start_after: str | None = None, limit: int | None = None
+    source: str,
+    start_after: str | None = None,
+    limit: int | None = None,
+    s3: S3Access | None = None,
 ) -> Iterator[RawObject]:
     """Yield the raw objects under a directory or `s3://bucket/prefix`, in the order of their keys.
 
@@ -42,12 +158,7 @@ def list_objects(
     An empty directory or prefix yields nothing. Raises SourceError for a missing directory or
     bucket and for one that may not be read.
     """
-    after = start_after or ""
-    if source.startswith(S3_SCHEME):
-        found = _list_bucket(source, after, limit)
-    else:
-        found = _list_directory(source, after)
-    return islice(found, limit)
+    return Source(source, s3).objects(start_after, limit)
 
 
 def relative_key(source: str, uri: str) -> str:
@@ -55,9 +166,9 @@ def relative_key(source: str, uri: str) -> str:
     return uri.removeprefix(_root(source))
 
 
-def check_source(source: str) -> None:
+def check_source(source: str, s3: S3Access | None = None) -> None:
     """Raise SourceError unless the source is there and may be listed; an empty one is fine."""
-    next(list_objects(source, limit=1), None)
+    next(list_objects(source, limit=1, s3=s3), None)
 
 
 def split_s3(address: str) -> tuple[str, str]:
@@ -77,91 +188,61 @@ def _root(source: str) -> str:
     return f"{path.absolute().as_posix().rstrip('/')}/"
 
 
-def _is_hidden(key: str) -> bool:
-    return any(part.startswith(("_", ".")) for part in key.split("/"))
+def is_object(key: str) -> bool:
+    """Whether a key, relative to its source, is one of a raw object: no folder, nothing hidden."""
+    return not key.endswith("/") and not any(part.startswith(("_", ".")) for part in key.split("/"))
 
 
-def _list_directory(source: str, after: str) -> Iterator[RawObject]:
-    root = _root(source)
-    if not os.path.isdir(root):
-        kind = (
-            "is a file, not a directory" if os.path.exists(root.rstrip("/")) else "does not exist"
-        )
-        raise SourceError(
-            f"the raw directory {root.rstrip('/')} {kind}; create it, or name the directory that "
-            "the collector writes to"
-        )
-    yield from _walk(root, "", after)
+def _walk(root: str, folder: str, after: str, limit: int | None) -> Iterator[RawObject]:
+    behind = ""
+    while True:
+        keys = _entries(root, folder, after, behind, limit)
+        for key in keys:
+            if key.endswith("/"):
+                yield from _walk(root, key, after, limit)
+                continue
+            try:
+                status = os.stat(root + key)
+            except FileNotFoundError:  # taken away since it was listed
+                continue
+            yield _file(root + key, status)
+        if limit is None or len(keys) < limit:
+            return
+        behind = keys[-1]  # some of them may have been empty folders
 
 
-def _walk(root: str, folder: str, after: str) -> Iterator[RawObject]:
-    try:
+def _entries(root: str, folder: str, after: str, behind: str, limit: int | None) -> list[str]:
+    # Only the first `limit` names are kept: a folder may hold a million.
+    def keys() -> Iterator[str]:
         with os.scandir(root + folder) as listing:
-            entries = [
-                (folder + entry.name + ("/" if entry.is_dir() else ""), entry)
-                for entry in listing
-                if not entry.name.startswith(("_", "."))
-            ]
+            for entry in listing:
+                if entry.name.startswith(("_", ".")):
+                    continue
+                key = folder + entry.name + ("/" if entry.is_dir() else "")
+                # A folder before `after` can hold nothing behind it, unless `after` lies in it.
+                if key > behind and (key > after or (key[-1] == "/" and after.startswith(key))):
+                    yield key
+
+    try:
+        return sorted(keys()) if limit is None else heapq.nsmallest(limit, keys())
     except FileNotFoundError:  # taken away since its parent was listed
-        return
+        return []
     except OSError as error:
         raise SourceError(
             f"the raw directory {root + folder} can't be listed: {error}; give this user the right "
             "to read it"
         ) from error
-    for key, entry in sorted(entries, key=lambda pair: pair[0]):
-        if key.endswith("/"):
-            # A folder before `after` can hold nothing behind it, unless `after` lies in it.
-            if key > after or after.startswith(key):
-                yield from _walk(root, key, after)
-        elif key > after:
-            try:
-                status = entry.stat()
-            except FileNotFoundError:
-                continue
-            yield RawObject(
-                uri=root + key,
-                size=status.st_size,
-                arrival_ms=status.st_mtime_ns // 1_000_000,
-                etag=f"{status.st_size:x}-{status.st_mtime_ns:x}",
-            )
 
 
-def _list_bucket(source: str, after: str, limit: int | None) -> Iterator[RawObject]:
-    # boto3 takes a second to import; a local source never needs it.
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
+def _file(path: str, status: os.stat_result) -> RawObject:
+    return RawObject(
+        uri=path,
+        size=status.st_size,
+        arrival_ms=status.st_mtime_ns // 1_000_000,
+        etag=f"{status.st_size:x}-{status.st_mtime_ns:x}",
+    )
 
-    bucket, prefix = split_s3(source)
-    request: dict = {"Bucket": bucket, "Prefix": prefix}
-    if after:
-        request["StartAfter"] = prefix + after
-    if limit is not None:
-        request["MaxKeys"] = max(1, min(limit, 1000))
-    try:
-        for page in boto3.client("s3").get_paginator("list_objects_v2").paginate(**request):
-            for item in page.get("Contents", ()):
-                key = item["Key"]
-                if key.endswith("/") or _is_hidden(key.removeprefix(prefix)):
-                    continue
-                yield RawObject(
-                    uri=f"{S3_SCHEME}{bucket}/{key}",
-                    size=item["Size"],
-                    arrival_ms=int(item["LastModified"].timestamp() * 1000),
-                    etag=item["ETag"].strip('"'),
-                )
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code == "NoSuchBucket":
-            raise SourceError(
-                f"the bucket of {source} does not exist; create it, or correct its name"
-            ) from error
-        raise SourceError(
-            f"{source} cannot be listed ({code}): {error}; the credentials in use need "
-            f"s3:ListBucket on the bucket {bucket}"
-        ) from error
-    except BotoCoreError as error:
-        raise SourceError(
-            f"{source} cannot be listed: {error}; check the AWS credentials, the region and "
-            "AWS_ENDPOINT_URL"
-        ) from error
+
+def _whole_seconds(moment: Any) -> int:
+    # A listing may tell milliseconds where HEAD tells seconds.
+    return int(moment.timestamp()) * 1000

@@ -26,6 +26,11 @@ class Window:
         """Name of the batch that the window is processed as; sorts by time, safe in paths."""
         return f"{self.start.astimezone(UTC):%Y%m%dT%H%MZ}"
 
+    @staticmethod
+    def start_of(batch: str) -> datetime:
+        """Give the start of the window that had the batch name."""
+        return datetime.strptime(batch, "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
+
     @property
     def start_ms(self) -> int:
         return round(self.start.timestamp() * 1000)
@@ -58,9 +63,15 @@ def key_time_ms(key: str, arrival_ms: int) -> int:
 
 
 def key_day(key: str) -> str:
-    """Give the day folder of a key as YYYY-MM-DD, or `other` for a key outside day folders."""
+    """Give the day of a key as YYYY-MM-DD: of its day folder, else of the seconds in its name.
+
+    `other` for a key that has neither. It follows from the key alone, so it never changes.
+    """
     folder = _FOLDER.search(key)
-    return f"{folder[1]}-{folder[2]:0>2}-{folder[3]:0>2}" if folder else NO_DAY
+    if folder:
+        return f"{folder[1]}-{folder[2]:0>2}-{folder[3]:0>2}"
+    seconds = _SECONDS.match(key.rpartition("/")[2])
+    return f"{datetime.fromtimestamp(int(seconds[1]), UTC):%Y-%m-%d}" if seconds else NO_DAY
 
 
 def hour_folder(time_ms: int) -> str:

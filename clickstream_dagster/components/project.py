@@ -12,6 +12,7 @@ from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME
 from clickstream_dagster.checks.quality import Bounds
 from clickstream_dagster.components.scaffolder import ClickstreamProjectScaffolder
+from clickstream_dagster.components.sources import S3, Arrivals
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
 from clickstream_dagster.processing.engines import ENGINES
@@ -104,6 +105,12 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             examples=["data/shop/lake"],
         ),
     ] = None
+    s3: Annotated[
+        S3, describe(description="How S3 is reached, for raw files and a lake that are there.")
+    ] = Field(default_factory=S3)
+    arrivals: Annotated[
+        Arrivals, describe(description="How the arrival sensor notices raw files.")
+    ] = Field(default_factory=Arrivals)
     warehouses: Annotated[
         list[Warehouse],
         describe(
@@ -255,6 +262,15 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         return values
 
     @model_validator(mode="after")
+    def _raw_of_queue(self) -> "ClickstreamProject":
+        if self.arrivals.mode == "sqs" and not (self.raw or "").startswith(S3_SCHEME):
+            raise ValueError(
+                "arrivals by sqs needs raw files in S3: write raw: s3://bucket/prefix, or mode: "
+                "listing"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _windows(self) -> "ClickstreamProject":
         from clickstream_dagster.automation.schedules import delayed
 
@@ -335,6 +351,8 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             bounds=Bounds(**self.quality.model_dump()),
             trigger=self.trigger,
             grace_minutes=self.grace_minutes,
+            s3=self.s3.access(),
+            queue_url=self.arrivals.queue_url,
         )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:

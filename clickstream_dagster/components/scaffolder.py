@@ -31,6 +31,8 @@ attributes:
   # grace_minutes: 10 # between the end of a window and its processing
   # freshness_days: 3 # events that arrive later are counted and dropped
   # trigger: schedule # or arrivals, both; without it, start them in the UI
+  # arrivals:
+  #   mode: listing # or sqs, with the queue_url of a queue that S3 sends notifications to
 
   # engine: sail # or spark, sc://host:port
   # transformer: sdk

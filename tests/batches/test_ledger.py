@@ -177,8 +177,8 @@ def test_the_record_of_a_day_is_summed_up_and_stays_true(raw):
         raw.open(number)
     raw.put(*[key(number, 1, "late") for number in range(24)])
     assert len(raw.open(24)) == 24
-    names = DirectoryStore(str(raw.root / "ledger")).names("taken/2026-11-01")
-    assert [name for name in names if name.endswith(".all.json")]
+    names = DirectoryStore(str(raw.root / "ledger")).names("index/taken/2026-11-01")
+    assert [name for name in names if name.endswith(".all.bin")]
     assert raw.open(25) == []
 
 

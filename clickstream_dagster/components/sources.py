@@ -1,0 +1,100 @@
+"""The part of a project's YAML about S3: how it is reached, and how arrivals are noticed."""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import dagster as dg
+from pydantic import field_validator, model_validator
+
+from clickstream_dagster.batches.queue import queue_place
+from clickstream_dagster.batches.s3 import S3Access
+from clickstream_dagster.errors import SourceError
+
+# In a derived model, a description of a field with a default is kept only by its resolver.
+describe = dg.Resolver.default
+
+
+class S3(dg.Model, dg.Resolvable):
+    """How S3 is reached. Credentials come from the role, the profile or the environment."""
+
+    region: Annotated[
+        str | None,
+        describe(
+            description="AWS region. Default: as boto3 finds it.",
+            examples=["eu-west-1"],
+        ),
+    ] = None
+    profile: Annotated[
+        str | None,
+        describe(
+            description="Profile of the AWS configuration files. Default: as boto3 finds it.",
+            examples=["analytics"],
+        ),
+    ] = None
+    endpoint_url: Annotated[
+        str | None,
+        describe(
+            description="Address of an S3-compatible server; it must know conditional writes "
+            "(If-None-Match). Default: AWS.",
+            examples=["https://minio.internal:9000"],
+        ),
+    ] = None
+    kms_key_id: Annotated[
+        str | None,
+        describe(
+            description="Id, alias or ARN of the KMS key that encrypts what is written. Default: "
+            "the bucket's own encryption.",
+            examples=["alias/clickstream"],
+        ),
+    ] = None
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _endpoint_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"endpoint_url {value!r}: write http://host:port or https://host")
+        if parts.username or parts.password:
+            raise ValueError(
+                "endpoint_url holds credentials: put them into the environment, as "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or into a profile"
+            )
+        return value
+
+    def access(self) -> S3Access:
+        """Give the settings as a plain value."""
+        return S3Access(self.region, self.profile, self.endpoint_url, self.kms_key_id)
+
+
+class Arrivals(dg.Model, dg.Resolvable):
+    """How the arrival sensor notices raw objects."""
+
+    mode: Annotated[
+        Literal["listing", "sqs"],
+        describe(
+            description="listing: each tick lists a part of the raw files. sqs: S3 sends "
+            "notifications to a queue; for raw files in S3 only.",
+        ),
+    ] = "listing"
+    queue_url: Annotated[
+        str | None,
+        describe(
+            description="URL of the SQS queue of the project's own, with mode sqs.",
+            examples=["https://sqs.eu-west-1.amazonaws.com/123456789012/shop-raw"],
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _queue(self) -> "Arrivals":
+        if self.mode == "listing" and self.queue_url:
+            raise ValueError("arrivals has a queue_url but lists: write mode: sqs, or take it out")
+        if self.mode == "sqs":
+            if not self.queue_url:
+                raise ValueError("arrivals by sqs needs queue_url: write the URL of the queue")
+            try:
+                queue_place(self.queue_url)
+            except SourceError as error:
+                raise ValueError(str(error)) from error
+        return self
