@@ -10,6 +10,7 @@ import dagster as dg
 from clickstream_dagster.batches.ledger import Ledger
 from clickstream_dagster.batches.store import open_store
 from clickstream_dagster.batches.windows import Window
+from clickstream_dagster.processing.plugins import PluginChoice
 
 Trigger = Literal["schedule", "arrivals", "both"]
 
@@ -29,7 +30,8 @@ class Project:
     """One clickstream project. `raw`, `lake` and `warehouse` are absolute paths or s3:// addresses.
 
     `warehouse` is a DuckDB file; `dbt_state` is the directory of dbt's manifest and runs.
-    `partitions` are the windows of the processing interval.
+    `partitions` are the windows of the processing interval. `root` is the Dagster project's
+    directory, from which relative paths in a plug-in's config start.
     """
 
     project_id: str
@@ -41,13 +43,18 @@ class Project:
     partitions: dg.TimeWindowPartitionsDefinition
     freshness_hours: int
     engine: str
-    transformer: str
-    enrichments: tuple[str, ...]
+    transformer: PluginChoice
+    enrichments: tuple[PluginChoice, ...]
+    root: str
     geo_database: str | None
     owners: tuple[str, ...]
     bounds: Bounds
     trigger: Trigger | None
     grace_minutes: int
+
+    def enriches(self, name: str) -> bool:
+        """Whether an enrichment of that name is chosen."""
+        return any(choice.name == name for choice in self.enrichments)
 
     def key(self, *path: str) -> dg.AssetKey:
         """Give the key of one of the project's assets."""
