@@ -147,11 +147,19 @@ def process(
         str | None, typer.Option(help="MMDB file with cities, for the place of addresses.")
     ] = None,
     transformer: Annotated[
-        str, typer.Option(help="Turns requests into events: a plug-in's name or module:Class.")
+        str,
+        typer.Option(
+            help="Turns requests into events: a plug-in's name or module:Class, with a config as"
+            " for --enrichment."
+        ),
     ] = "sdk",
     enrichment: Annotated[
         list[str] | None,
-        typer.Option(help="Changes events, repeat for more, in this order. Default: ua, ip."),
+        typer.Option(
+            help="Changes events, repeat for more, in this order: NAME or module:Class, with a"
+            ' config as NAME={"key": "value"} or NAME=@FILE.yaml. Default: '
+            "ua, ip."
+        ),
     ] = None,
     engine: Annotated[
         str, typer.Option(help="sail, spark (needs Java) or a Spark Connect address.")
@@ -163,6 +171,7 @@ def process(
     """
     from clickstream_dagster.processing.command import process_source
     from clickstream_dagster.processing.job import BatchSettings
+    from clickstream_dagster.processing.plugins import DEFAULT_ENRICHMENTS, PluginChoice
 
     with _plain_errors():
         settings = partial(
@@ -172,8 +181,11 @@ def process(
             sink=sink,
             freshness_hours=freshness_hours,
             geo_database=geo_db,
-            transformer=transformer,
-            enrichments=tuple(("ua", "ip") if enrichment is None else enrichment),
+            transformer=PluginChoice.parse(transformer),
+            enrichments=tuple(
+                PluginChoice.parse(text)
+                for text in (DEFAULT_ENRICHMENTS if enrichment is None else enrichment)
+            ),
         )
         counters = process_source(source, batch, settings, engine)
     typer.echo(json.dumps(counters.as_dict()))

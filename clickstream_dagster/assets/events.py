@@ -94,6 +94,7 @@ def _process(
         geo_database=project.geo_database,
         transformer=project.transformer,
         enrichments=project.enrichments,
+        root=project.root,
     )
     return process_batch(
         engine.session, settings, manifest.objects, progress=lambda step: context.log.debug(step)

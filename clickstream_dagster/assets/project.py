@@ -13,6 +13,7 @@ from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.batches.store import open_store
 from clickstream_dagster.batches.windows import Window
 from clickstream_dagster.checks.quality import Bounds
+from clickstream_dagster.processing.plugins import PluginChoice
 
 Trigger = Literal["schedule", "arrivals", "both"]
 
@@ -23,7 +24,8 @@ class Project:
 
     `warehouse` is a DuckDB file; `dbt_state` is the directory of dbt's manifest and runs.
     `partitions` are the windows of the processing interval. `queue_url` is the SQS queue that
-    announces raw objects; without it the arrival sensor lists them.
+    announces raw objects; without it the arrival sensor lists them. `root` is the Dagster
+    project's directory, from which relative paths in a plug-in's config start.
     """
 
     project_id: str
@@ -35,8 +37,9 @@ class Project:
     partitions: dg.TimeWindowPartitionsDefinition
     freshness_hours: int
     engine: str
-    transformer: str
-    enrichments: tuple[str, ...]
+    transformer: PluginChoice
+    enrichments: tuple[PluginChoice, ...]
+    root: str
     geo_database: str | None
     owners: tuple[str, ...]
     bounds: Bounds
@@ -44,6 +47,10 @@ class Project:
     grace_minutes: int
     s3: S3Access = field(default_factory=S3Access)
     queue_url: str | None = None
+
+    def enriches(self, name: str) -> bool:
+        """Whether an enrichment of that name is chosen."""
+        return any(choice.name == name for choice in self.enrichments)
 
     def key(self, *path: str) -> dg.AssetKey:
         """Give the key of one of the project's assets."""

@@ -130,9 +130,9 @@ RATIOS = (
 def quality_checks(project: JudgedProject) -> tuple[RatioCheck, ...]:
     """Give the ratio checks that apply: coverage only of what the project looks up."""
     skipped = set()
-    if "ua" not in project.enrichments:
+    if not project.enriches("ua"):
         skipped.add("user_agent_coverage")
-    if "ip" not in project.enrichments or project.geo_database is None:
+    if not project.enriches("ip") or project.geo_database is None:
         skipped.add("place_coverage")
     return tuple(check for check in RATIOS if check.name not in skipped)
 

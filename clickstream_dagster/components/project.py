@@ -11,11 +11,24 @@ from clickstream_dagster.assets.project import Project, Trigger
 from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME
 from clickstream_dagster.checks.quality import Bounds
+from clickstream_dagster.components.plugins import (
+    ChosenPlugin,
+    require,
+    resolve_plugin,
+    resolve_plugins,
+)
 from clickstream_dagster.components.scaffolder import ClickstreamProjectScaffolder
 from clickstream_dagster.components.sources import S3, Arrivals
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
 from clickstream_dagster.processing.engines import ENGINES
+from clickstream_dagster.processing.plugins import (
+    DEFAULT_ENRICHMENTS,
+    DEFAULT_TRANSFORMER,
+    ENRICHMENTS,
+    TRANSFORMERS,
+    PluginChoice,
+)
 from clickstream_dagster.resources.warehouse_name import require_own_name
 
 MOST_PARTITIONS = 100_000
@@ -165,20 +178,28 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         ),
     ] = "sail"
     transformer: Annotated[
-        str,
-        describe(
-            description="Plug-in that reads the requests: a registered name, or module:Class.",
+        str | PluginChoice,
+        dg.Resolver(
+            resolve_plugin,
+            model_field_type=str | ChosenPlugin,
+            description="Plug-in that reads the requests, exactly one: a registered name or "
+            "module:Class, or {name, config}.",
             examples=["sdk"],
         ),
-    ] = "sdk"
+    ] = DEFAULT_TRANSFORMER
     enrichments: Annotated[
-        list[str],
-        describe(
-            description="Plug-ins that add to the events, in this order: registered names, or "
-            "module:Class.",
-            examples=[["ua", "ip"]],
+        list[str | PluginChoice],
+        dg.Resolver(
+            resolve_plugins,
+            model_field_type=list[str | ChosenPlugin],
+            description="Plug-ins that add to the events, in this order: each a registered name "
+            "or module:Class, or {name, config}.",
+            examples=[
+                ["ua", "ip"],
+                ["ua", {"name": "my_plugins:Loyalty", "config": {"attribute": "tier"}}],
+            ],
         ),
-    ] = Field(default_factory=lambda: ["ua", "ip"])
+    ] = Field(default_factory=lambda: list(DEFAULT_ENRICHMENTS))
     geo_database: Annotated[
         str | None,
         describe(
@@ -245,6 +266,19 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         if value not in ENGINES and not value.startswith("sc://"):
             raise ValueError(f"engine {value!r}: write sail, spark or sc://host:port")
         return value
+
+    @field_validator("transformer")
+    @classmethod
+    def _transformer(cls, value: str | PluginChoice) -> str | PluginChoice:
+        require(value, TRANSFORMERS)
+        return value
+
+    @field_validator("enrichments")
+    @classmethod
+    def _enrichments(cls, values: list[str | PluginChoice]) -> list[str | PluginChoice]:
+        for value in values:
+            require(value, ENRICHMENTS)
+        return values
 
     @field_validator("lake")
     @classmethod
@@ -344,8 +378,9 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             partitions=self.partitions(),
             freshness_hours=self.freshness_days * 24,
             engine=self.engine,
-            transformer=self.transformer,
-            enrichments=tuple(self.enrichments),
+            transformer=PluginChoice.of(self.transformer),
+            enrichments=tuple(PluginChoice.of(one) for one in self.enrichments),
+            root=str(root),
             geo_database=absolute(self.geo_database, "") if self.geo_database else None,
             owners=tuple(self.owners),
             bounds=Bounds(**self.quality.model_dump()),

@@ -11,7 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -28,13 +28,21 @@ from clickstream_dagster.errors import (
     ClickstreamError,
     EngineError,
     LakeError,
+    PluginError,
     SettingError,
     TaskError,
 )
 from clickstream_dagster.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
 from clickstream_dagster.processing.attempt import Attempt
+from clickstream_dagster.processing.contract import (
+    checked_rows,
+    checked_transform,
+    watched,
+    watched_by_job,
+)
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.engines import parallelism
+from clickstream_dagster.processing.events import EVENT
 from clickstream_dagster.processing.lake import Lake, LakeFile, file_schema
 from clickstream_dagster.processing.merging import (
     MergeUnit,
@@ -44,10 +52,13 @@ from clickstream_dagster.processing.merging import (
     write_bad_rows,
 )
 from clickstream_dagster.processing.plugins import (
+    DEFAULT_ENRICHMENTS,
+    DEFAULT_TRANSFORMER,
     ENRICHMENTS,
     TRANSFORMERS,
     ArrowPlugin,
     Plugin,
+    PluginChoice,
     PluginContext,
     load_plugin,
     spark_schema,
@@ -83,7 +94,8 @@ class BatchSettings:
 
     `sink` is the directory of the lake. `batch` names the batch: a second run under the same
     name replaces what the first one wrote. `freshness_hours` is the age at arrival above which
-    an event is dropped (seed 000, "Execution parameters").
+    an event is dropped (seed 000, "Execution parameters"). Plug-ins are named, or chosen with a
+    config, whose relative paths start from `root`.
     """
 
     project_id: str
@@ -92,8 +104,9 @@ class BatchSettings:
     batch: str
     freshness_hours: int = 72
     geo_database: str | None = None
-    transformer: str = "sdk"
-    enrichments: tuple[str, ...] = field(default=("ua", "ip"))
+    transformer: str | PluginChoice = DEFAULT_TRANSFORMER
+    enrichments: tuple[str | PluginChoice, ...] = DEFAULT_ENRICHMENTS
+    root: str = ""
 
     def __post_init__(self) -> None:
         if not PROJECT_ID.fullmatch(self.project_id):
@@ -125,7 +138,9 @@ def process_batch(
     Raises ClickstreamError; whatever it was, the lake is as before and the batch can be run again.
     """
     tell = progress or (lambda message: None)
-    context = PluginContext(settings.project_id, settings.app_ids, settings.geo_database)
+    context = PluginContext(
+        settings.project_id, settings.app_ids, settings.geo_database, settings.root
+    )
     steps = [
         load_plugin(settings.transformer, TRANSFORMERS, context),
         *(load_plugin(name, ENRICHMENTS, context) for name in settings.enrichments),
@@ -143,21 +158,38 @@ def process_batch(
             " that and run the batch again: it ends as if nothing had happened"
         ) from error
     except PySparkException as error:
-        raise _task_error(settings.batch, error) from error
+        unwatched = [step.name for step in steps if not isinstance(step, ArrowPlugin)]
+        raise _task_error(settings.batch, error, unwatched) from error
 
 
-def _task_error(batch: str, error: "PySparkException") -> ClickstreamError:
-    """Give the error of a task as the task raised it; Spark hands on its text only."""
+def _task_error(
+    batch: str, error: "PySparkException", unwatched: Sequence[str]
+) -> ClickstreamError:
+    """Give the error of a task as the task raised it; Spark hands on its text only.
+
+    `unwatched` are the plug-ins on DataFrames: what fails in them comes from Spark itself.
+    """
     text = str(error)
     found = re.search(r"(?:\w+\.)*(SourceError|SettingError|LakeError|PluginError): (.*)", text)
     if found:
         return getattr(errors, found[1])(found[2].strip())
+    own = re.search(r"(?:\w+\.)*TaskError: (.*)", text)
+    if own:
+        return TaskError(
+            f"a task of the batch {batch} failed: {own[1].strip()};"
+            " nothing of it was committed, run it again"
+        )
     if any(sign in text for sign in ("UNAVAILABLE", "RETRIES_EXCEEDED", "Connection refused")):
         return EngineError(
             f"the engine has stopped while it was at the batch {batch} (an interrupt ends it, too);"
             " nothing of the batch was committed, run it again"
         )
     told = [line.strip() for line in text.splitlines() if len(line.strip()) > 2]
+    if unwatched:
+        return PluginError(
+            f"plug-in {' or '.join(unwatched)} failed in a task of the batch {batch}:"
+            f" {told[-1] if told else type(error).__name__}; nothing of it was committed"
+        )
     return TaskError(
         f"a task of the batch {batch} failed: {told[-1] if told else type(error).__name__};"
         " nothing of it was committed, run it again"
@@ -196,18 +228,27 @@ def _stage(
     )
     read = partial(_read_share, shares=shares, directory=directory)
     # Neighbouring Arrow steps run as one function of a task: rows don't leave Python between.
-    fused = [read]
+    fused = [watched_by_job(read, "reading")]
     rest = list(steps)
     while rest and isinstance(rest[0], ArrowPlugin):
-        fused.append(rest.pop(0).apply)
-    stage = partial(stage_events, rule=rule)
+        fused.append(watched(rest.pop(0), keeps_rows=len(fused) > 1))
+    stage = watched_by_job(partial(stage_events, rule=rule), "staging")
     tasks = spark.range(0, len(shares), 1, len(shares))
     if rest:
-        schema = steps[len(fused) - 2].output_schema if len(fused) > 1 else REQUEST
+        schema = EVENT if len(fused) > 1 else REQUEST
         data = tasks.mapInArrow(_chain(fused), spark_schema(schema))
-        for step in rest:
-            data = step.transform(data)
-        reports = data.mapInArrow(stage, spark_schema(REPORT))
+        unwatched: list[str] = []
+        while rest:
+            if isinstance(rest[0], ArrowPlugin):
+                tail: list[Callable] = [checked_rows(unwatched)]
+                while rest and isinstance(rest[0], ArrowPlugin):
+                    tail.append(watched(rest.pop(0), keeps_rows=True))
+                data = data.mapInArrow(_chain(tail), spark_schema(EVENT))
+            else:
+                unwatched.append(rest[0].name)
+                data = checked_transform(rest.pop(0), data)
+        last = _chain([checked_rows(unwatched), stage])
+        reports = data.mapInArrow(last, spark_schema(REPORT))
     else:
         reports = tasks.mapInArrow(_chain([*fused, stage]), spark_schema(REPORT))
     pieces: list[Piece] = []

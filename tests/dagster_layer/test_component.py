@@ -8,6 +8,7 @@ import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 
 from clickstream_dagster.components import ClickstreamProject
+from clickstream_dagster.processing.plugins import PluginChoice
 
 
 def test_project_id_app_ids_and_start_date_are_enough(component):
@@ -73,11 +74,29 @@ def test_an_end_date_ends_the_windows(component):
         ({"project_id": "temp"}, "'temp' is a name that DuckDB keeps for itself"),
         ({"quality": {"max_bad_ratio": 1.5}}, "max_bad_ratio"),
         ({"trigger": "hourly"}, "trigger"),
+        ({"transformer": "sdkk"}, "transformer[\\s\\S]*no plug-in 'sdkk' in .*; write one of sdk"),
+        ({"enrichments": ["us"]}, "enrichments[\\s\\S]*no plug-in 'us' in .*; write one of ip"),
+        (
+            {"enrichments": [{"name": "ua", "config": {"bots": 1}}]},
+            "enrichments[\\s\\S]*plug-in ua: config key 'bots' is not known; it takes no config",
+        ),
+        ({"enrichments": [{"config": {}}]}, "enrichments[\\s\\S]*name"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_key_and_a_remedy(component, attributes, message):
     with pytest.raises(Exception, match=message):
         component(**attributes)
+
+
+def test_a_plugin_is_a_name_or_a_name_with_a_config(component):
+    tier = {"name": "tests.processing.broken_plugins:Tier", "config": {"tiers": ["gold"]}}
+    project = component(enrichments=["ua", tier]).project(Path("/srv/dagster"))
+    assert project.enrichments == (
+        PluginChoice("ua"),
+        PluginChoice("tests.processing.broken_plugins:Tier", {"tiers": ["gold"]}),
+    )
+    assert project.transformer == PluginChoice("sdk")
+    assert project.root == "/srv/dagster"
 
 
 def test_a_wrong_key_is_told_by_name():

@@ -17,7 +17,6 @@ from clickstream_dagster.errors import (
     PluginError,
     SettingError,
     SourceError,
-    TaskError,
 )
 from clickstream_dagster.processing import job as job_module
 from clickstream_dagster.processing.attempt import Attempt
@@ -373,7 +372,7 @@ class FailingPlugin(Plugin):
 
 
 def test_a_task_that_fails_is_one_line_and_the_next_run_goes_on(pipeline: Pipeline) -> None:
-    with pytest.raises(TaskError, match="No space left on device") as failed:
+    with pytest.raises(PluginError, match=r"FailingPlugin failed in a.*No space left") as failed:
         pipeline.process(
             "b1", mixed_records(), enrichments=("tests.processing.test_job:FailingPlugin",)
         )
