@@ -143,6 +143,10 @@ def process(
     freshness_hours: Annotated[
         int, typer.Option(help="Drop events that arrive so many hours after they happened.")
     ] = 72,
+    correct_clocks: Annotated[
+        bool,
+        typer.Option(help="Shift the events of clocks that are more than 10 minutes off."),
+    ] = True,
     geo_db: Annotated[
         str | None, typer.Option(help="MMDB file with cities, for the place of addresses.")
     ] = None,
@@ -170,8 +174,8 @@ def process(
     The last line on standard output is a JSON object of counters.
     """
     from clickstream_dagster.processing.command import process_source
-    from clickstream_dagster.processing.job import BatchSettings
     from clickstream_dagster.processing.plugins import DEFAULT_ENRICHMENTS, PluginChoice
+    from clickstream_dagster.processing.settings import BatchSettings
 
     with _plain_errors():
         settings = partial(
@@ -180,6 +184,7 @@ def process(
             app_ids=tuple(app_id),
             sink=sink,
             freshness_hours=freshness_hours,
+            correct_clocks=correct_clocks,
             geo_database=geo_db,
             transformer=PluginChoice.parse(transformer),
             enrichments=tuple(

@@ -12,7 +12,7 @@ from clickstream_dagster.checks.quality import check_results, check_specs
 from clickstream_dagster.resources.spark import SparkEngine
 
 if TYPE_CHECKING:
-    from clickstream_dagster.processing.job import BatchCounters
+    from clickstream_dagster.processing.counters import BatchCounters
 
 DESCRIPTIONS = {
     "ods_event": """\
@@ -81,7 +81,8 @@ def lake_events(project: Project, spark: SparkEngine) -> dg.AssetsDefinition:
 def _process(
     context: dg.AssetExecutionContext, project: Project, engine: SparkEngine, partition: str
 ) -> "BatchCounters":
-    from clickstream_dagster.processing.job import BatchSettings, process_batch
+    from clickstream_dagster.processing.job import process_batch
+    from clickstream_dagster.processing.settings import BatchSettings
 
     window = project.window(partition)
     manifest = project.ledger().open(window)
@@ -91,6 +92,7 @@ def _process(
         sink=project.lake,
         batch=window.batch,
         freshness_hours=project.freshness_hours,
+        correct_clocks=project.correct_clocks,
         geo_database=project.geo_database,
         transformer=project.transformer,
         enrichments=project.enrichments,

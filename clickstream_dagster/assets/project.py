@@ -47,6 +47,7 @@ class Project:
     grace_minutes: int
     s3: S3Access = field(default_factory=S3Access)
     queue_url: str | None = None
+    correct_clocks: bool = True
 
     def enriches(self, name: str) -> bool:
         """Whether an enrichment of that name is chosen."""

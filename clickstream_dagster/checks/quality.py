@@ -10,6 +10,8 @@ from typing import Protocol
 
 import dagster as dg
 
+from clickstream_dagster.processing.counters import BatchCounters
+
 Counters = Mapping[str, int]
 
 
@@ -36,19 +38,6 @@ class JudgedProject(Protocol):
 
     @property
     def geo_database(self) -> str | None: ...
-
-
-def imbalance(counters: Counters) -> str | None:
-    """Say what does not add up in a batch's counters, None when every record is accounted for."""
-    requests = counters["decoded"] + counters["bad_requests"]
-    if counters["requests"] != requests:
-        return f"{counters['requests']} requests came in, {requests} are accounted for"
-    events = sum(
-        counters[name] for name in ("written", "duplicate", "too_old", "foreign_app", "bad")
-    )
-    if counters["events"] != events:
-        return f"{counters['events']} events came in, {events} are accounted for"
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +152,7 @@ def check_results(
     wrong = {
         partition: problem
         for partition, found in counters.items()
-        if (problem := imbalance(found)) is not None
+        if (problem := BatchCounters(**found).imbalance()) is not None
     }
     windows = list(counters)
     span = {"windows": len(windows), "first_window": windows[0], "last_window": windows[-1]}

@@ -169,6 +169,13 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             examples=[3, 5, 30],
         ),
     ] = 3
+    correct_clocks: Annotated[
+        bool,
+        describe(
+            description="Shift the events of clocks that are more than 10 minutes off, by the time "
+            "of upload that the SDK sends; event_timestamp_original keeps what was sent.",
+        ),
+    ] = True
     engine: Annotated[
         str,
         describe(
@@ -377,6 +384,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             dbt_state=str(Path(file).parent / "dbt" / self.project_id) if file else None,
             partitions=self.partitions(),
             freshness_hours=self.freshness_days * 24,
+            correct_clocks=self.correct_clocks,
             engine=self.engine,
             transformer=PluginChoice.of(self.transformer),
             enrichments=tuple(PluginChoice.of(one) for one in self.enrichments),

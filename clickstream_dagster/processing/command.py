@@ -8,7 +8,8 @@ from rich.console import Console
 from clickstream_dagster.batches.objects import RawObject, list_objects, relative_key
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.engines import spark_session
-from clickstream_dagster.processing.job import BatchSettings, process_batch
+from clickstream_dagster.processing.job import process_batch
+from clickstream_dagster.processing.settings import BatchSettings
 
 
 def process_source(

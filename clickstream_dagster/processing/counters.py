@@ -32,10 +32,14 @@ class BatchCounters:
     """Events in `bad_event`."""
     discarded: int = 0
     """Attributes and fields in `bad_event` that broke a limit; their events went on."""
+    bad_repeated: int = 0
+    """Bad records and discarded parts that `bad_event` holds already: not written again."""
     bot: int = 0
     """Written events of crawlers and other programs."""
     late: int = 0
     """Written events that arrived more than an hour after they happened."""
+    corrected: int = 0
+    """Written events whose time was shifted, for their clock was wrong."""
     geo_found: int = 0
     """Written events with a country."""
     ua_found: int = 0
@@ -56,13 +60,19 @@ class BatchCounters:
         for name, count in counts.items():
             setattr(self, name, getattr(self, name) + count)
 
+    def imbalance(self) -> str | None:
+        """Say what does not add up, None when every record is accounted for."""
+        requests = self.decoded + self.bad_requests
+        if self.requests != requests:
+            return f"{self.requests} requests came in, {requests} are accounted for"
+        if self.empty < 0 or self.decoded != self.with_events + self.empty:
+            return f"{self.decoded} requests were decoded, {self.with_events} have events"
+        events = self.written + self.duplicate + self.too_old + self.foreign_app + self.bad
+        if self.events != events:
+            return f"{self.events} events came in, {events} are accounted for"
+        return None
+
     @property
     def balanced(self) -> bool:
         """Whether every record is accounted for."""
-        return (
-            self.requests == self.decoded + self.bad_requests
-            and self.decoded == self.with_events + self.empty
-            and self.empty >= 0
-            and self.events
-            == self.written + self.duplicate + self.too_old + self.foreign_app + self.bad
-        )
+        return self.imbalance() is None

@@ -4,8 +4,9 @@ An event is one app, day and event_id; of its copies the one that arrived first 
 batch brings it. So the lake does not depend on the order in which batches are processed.
 """
 
+import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,6 +22,11 @@ from clickstream_dagster.processing.staging import Piece, report_batch, whole_bu
 ROW_GROUP_ROWS = 131_072
 FILE_BYTES = 256 << 20
 
+_COUNTS = (
+    *("written", "duplicate", "superseded"),
+    *("bot", "late", "corrected", "geo_found", "ua_found"),
+)
+_BAD_KEY = ("request_id", "request_position", "reason", "payload")
 _HOUR_MS = 3_600_000
 _UNIQUE = ("event_id", "request_id", "_value", "_micros", "timestamp", "timestamp_offset")
 _ARRIVAL = ["ingest_timestamp", "request_id", "request_position"]
@@ -76,7 +82,17 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
     for unit in units:
         keys = _lake_keys(unit, rule.batch) if unit.lake_files else None
         counts = dict.fromkeys(
-            ("written", "duplicate", "bot", "late", "geo_found", "ua_found", "superseded"), 0
+            (
+                "written",
+                "duplicate",
+                "bot",
+                "late",
+                "corrected",
+                "geo_found",
+                "ua_found",
+                "superseded",
+            ),
+            0,
         )
         paths: list[str] = []
         with _DataFiles(rule, unit.name, paths) as files:
@@ -179,6 +195,8 @@ def _count_written(rows: pa.Table, counts: dict[str, int]) -> None:
     counts["written"] += rows.num_rows
     counts["bot"] += pc.sum(rows.column("is_bot")).as_py() or 0
     counts["late"] += pc.sum(pc.greater(offset, _HOUR_MS)).as_py() or 0
+    moved = pc.not_equal(rows.column("event_timestamp"), rows.column("event_timestamp_original"))
+    counts["corrected"] += pc.sum(moved).as_py() or 0
     country = pc.struct_field(geo, "country")
     counts["geo_found"] += rows.num_rows - country.null_count
     found = pc.or_(
@@ -273,9 +291,17 @@ def in_file_schema(rows: pa.Table, schema: pa.Schema, batch: str) -> pa.Table:
     )
 
 
-def write_bad_rows(paths: Sequence[str], rule: WriteRule) -> list[str]:
-    """Write the staged bad rows, a file per day of arrival, batch by batch; give the files."""
+def write_bad_rows(
+    paths: Sequence[str], lake_files: Mapping[str, date], rule: WriteRule
+) -> tuple[list[str], int]:
+    """Write the staged bad rows, a file per day of arrival, batch by batch.
+
+    `lake_files` are the files of other batches and their days: a record that one of them holds,
+    or that came twice, is not written again. Gives the files, and how many were not written.
+    """
     written: list[str] = []
+    repeated = 0
+    seen: dict[date, set[bytes]] = {}
     with ExitStack() as stack:
         files: dict[date, _DataFiles] = {}
         for path in paths:
@@ -285,6 +311,34 @@ def write_bad_rows(paths: Sequence[str], rule: WriteRule) -> list[str]:
                 rows = pa.Table.from_batches([reader.get_batch(place)])
                 for day in pc.unique(rows.column("ingest_date")).to_pylist():
                     if day not in files:
+                        seen[day] = _bad_records(lake_files, day)
                         files[day] = stack.enter_context(_DataFiles(rule, f"bad-{day}", written))
-                    files[day].write(rows.filter(pc.equal(rows.column("ingest_date"), day)))
-    return written
+                    part = rows.filter(pc.equal(rows.column("ingest_date"), day))
+                    new = [_is_new(key, seen[day]) for key in _bad_keys(part)]
+                    repeated += len(new) - sum(new)
+                    files[day].write(part.filter(pa.array(new)))
+    return written, repeated
+
+
+def _is_new(key: bytes, seen: set[bytes]) -> bool:
+    if key in seen:
+        return False
+    seen.add(key)
+    return True
+
+
+def _bad_records(lake_files: Mapping[str, date], day: date) -> set[bytes]:
+    """Give the keys of the bad records that files hold for a day."""
+    return {
+        key
+        for path, file_day in lake_files.items()
+        if file_day == day
+        for batch in pq.ParquetFile(path).iter_batches(columns=list(_BAD_KEY))
+        for key in _bad_keys(batch)
+    }
+
+
+def _bad_keys(rows: pa.Table | pa.RecordBatch) -> Iterator[bytes]:
+    """Give a digest of what makes a bad record: its request, its place there, why and its bytes."""
+    for values in zip(*(rows.column(name).to_pylist() for name in _BAD_KEY), strict=True):
+        yield hashlib.blake2b(repr(values).encode(), digest_size=16).digest()

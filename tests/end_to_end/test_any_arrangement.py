@@ -9,7 +9,8 @@ import pytest
 
 from clickstream_dagster.batches.objects import list_objects
 from clickstream_dagster.processing.engines import spark_session
-from clickstream_dagster.processing.job import BatchSettings, process_batch
+from clickstream_dagster.processing.job import process_batch
+from clickstream_dagster.processing.settings import BatchSettings
 from clickstream_dagster.resources.dbt import Warehouse, run_dbt
 from clickstream_dagster.sample.command import generate_files
 from clickstream_dagster.sample.plan import TrafficPlan

@@ -8,8 +8,9 @@ import pytest
 from clickstream_dagster.batches.objects import list_objects
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.engines import spark_session
-from clickstream_dagster.processing.job import BatchSettings, process_batch
+from clickstream_dagster.processing.job import process_batch
 from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.processing.settings import BatchSettings
 from tests.processing.records_input import write_object
 
 

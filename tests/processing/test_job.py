@@ -18,13 +18,14 @@ from clickstream_dagster.errors import (
     SettingError,
     SourceError,
 )
-from clickstream_dagster.processing import job as job_module
+from clickstream_dagster.processing import merge_pass, stage_pass
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.engines import spark_session
-from clickstream_dagster.processing.job import BatchSettings, process_batch
+from clickstream_dagster.processing.job import process_batch
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.processing.plugins import Plugin
 from clickstream_dagster.processing.schema import BAD_EVENT, ODS_EVENT
+from clickstream_dagster.processing.settings import BatchSettings
 from tests.processing.conftest import Pipeline
 from tests.processing.records_input import NOW_MS, event, packed, plain, record, write_object
 
@@ -110,6 +111,60 @@ def test_discarded_parts_are_counted_beside_their_events(pipeline: Pipeline) -> 
     assert len(pipeline.rows("bad_event")) == 4
     (row,) = pipeline.rows("ods_event")
     assert [pair["key"] for pair in row["event_params"]] == ["kept"]
+
+
+def test_bad_records_are_kept_once_however_many_batches_bring_them(pipeline: Pipeline) -> None:
+    records = [
+        record(plain("bad", event("e1", attributes={"bad name": 1})), rid="r1"),
+        record("no body", rid="r2"),
+    ]
+    first = pipeline.process("b1", records, records)
+    assert (first.bad, first.discarded, first.bad_repeated) == (4, 2, 3)
+    before = [{**row, "ingest_batch": None} for row in pipeline.rows("bad_event")]
+    assert len(before) == 3
+    second = pipeline.process("b2", records)
+    assert (second.bad, second.discarded, second.bad_repeated) == (2, 1, 3)
+    assert second.balanced
+    pipeline.process("b1", records, records)
+    assert [{**row, "ingest_batch": None} for row in pipeline.rows("bad_event")] == before
+
+
+def test_an_event_of_a_wrong_clock_is_put_where_it_belongs(pipeline: Pipeline) -> None:
+    ahead = NOW_MS + 30 * 24 * HOUR
+    sent = [
+        record(
+            plain(event("ahead", timestamp=ahead), event("later", timestamp=ahead + 1_000)),
+            ingest_time=NOW_MS + 5_000,
+            client_timestamp=ahead + 5_000,
+        ),
+        record(plain(event("right"))),
+    ]
+    counters = pipeline.process("b1", sent)
+    assert (counters.written, counters.corrected) == (3, 2)
+    times = {row["event_id"]: row["event_timestamp"] for row in pipeline.rows("ods_event")}
+    assert times == {"ahead": NOW_MS, "later": NOW_MS + 1_000, "right": NOW_MS}
+    assert pipeline.process("b1", sent, correct_clocks=False).corrected == 0
+    assert {row["event_timestamp"] for row in pipeline.rows("ods_event")} == {
+        NOW_MS,
+        ahead,
+        ahead + 1_000,
+    }
+
+
+def test_a_plug_in_on_data_frames_that_loses_rows_is_named(pipeline: Pipeline) -> None:
+    with pytest.raises(PluginError, match=r"EvensOnly got 12 rows and gave \d"):
+        pipeline.process(
+            "b1", mixed_records(), enrichments=("tests.processing.test_job:EvensOnly",)
+        )
+    assert pipeline.rows("ods_event") == []
+
+
+class EvensOnly(Plugin):
+    """Loses the rows of bots and bad records."""
+
+    def transform(self, data: object) -> object:
+        """Give some of the rows."""
+        return data.filter("bad_reason is null and not user_agent like '%bot%'")
 
 
 def test_tables_have_the_columns_of_the_schema_and_each_file_one_partition(
@@ -199,8 +254,8 @@ def test_equal_ids_on_different_days_or_apps_are_different_events(pipeline: Pipe
 def test_many_days_and_buckets_come_out_whole(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_module, "_BUCKET_RAW_BYTES", 500)
-    monkeypatch.setattr(job_module, "_UNIT_ROWS", 50)
+    monkeypatch.setattr(stage_pass, "BUCKET_RAW_BYTES", 500)
+    monkeypatch.setattr(merge_pass, "UNIT_ROWS", 50)
     events = [
         event(
             f"e{n:04d}", timestamp=NOW_MS - n * 60_000, unique_id=f"u{n % 7}", attributes={"n": n}

@@ -1,0 +1,248 @@
+"""Second pass over a batch: merge staged events with the lake, as tasks, and commit both tables."""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from clickstream_dagster.errors import LakeError
+from clickstream_dagster.processing.attempt import Attempt
+from clickstream_dagster.processing.counters import BatchCounters
+from clickstream_dagster.processing.engines import parallelism
+from clickstream_dagster.processing.lake import Lake, LakeFile, file_schema
+from clickstream_dagster.processing.merging import (
+    MergeUnit,
+    WriteRule,
+    merge_units,
+    open_data_file,
+    write_bad_rows,
+)
+from clickstream_dagster.processing.plugins import spark_schema
+from clickstream_dagster.processing.settings import BatchSettings
+from clickstream_dagster.processing.shares import equal_shares
+from clickstream_dagster.processing.stage_pass import Progress, Staged
+from clickstream_dagster.processing.staging import REPORT, Piece, whole_buckets
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+    from pyspark.sql import SparkSession
+
+_COMMIT_TRIES = 5
+UNIT_ROWS = 1_500_000
+_EPOCH = date(1970, 1, 1)
+
+
+def merge_and_commit(
+    spark: "SparkSession",
+    settings: BatchSettings,
+    lake: Lake,
+    attempt: Attempt,
+    staged: Staged,
+    tell: Progress,
+) -> BatchCounters:
+    """Merge what is staged with the lake and commit both tables; give the counts of the batch.
+
+    Raises LakeError when other writers were quicker too often.
+    """
+    from pyiceberg.exceptions import CommitFailedException, ValidationException
+
+    started = time.monotonic()
+    conflicts = (CommitFailedException, ValidationException)
+    for _ in range(_COMMIT_TRIES):
+        counters = BatchCounters(**staged.counters.as_dict())
+        try:
+            _merge_events(spark, settings, lake, attempt, staged, counters)
+            break
+        except conflicts:
+            # Another batch has committed since the lake was read: merge against its rows, too.
+            attempt.remove_uncommitted()
+            tell("another batch has changed the lake meanwhile: merging again")
+    else:
+        raise _too_many_conflicts(settings)
+    for _ in range(_COMMIT_TRIES):
+        try:
+            _write_bad(settings, lake, attempt, staged, counters)
+            break
+        except conflicts:
+            attempt.remove_uncommitted()
+    else:
+        raise _too_many_conflicts(settings)
+    tell(
+        f"committed {counters.written:,} events in {counters.data_files:,} data files,"
+        f" {counters.bad:,} bad records in {time.monotonic() - started:.1f} s"
+    )
+    return counters
+
+
+def _too_many_conflicts(settings: BatchSettings) -> LakeError:
+    return LakeError(
+        f"the batch {settings.batch} could not be committed: other writers changed the lake"
+        f" {_COMMIT_TRIES} times meanwhile; run it again"
+    )
+
+
+def _merge_events(
+    spark: "SparkSession",
+    settings: BatchSettings,
+    lake: Lake,
+    attempt: Attempt,
+    staged: Staged,
+    counters: BatchCounters,
+) -> None:
+    table = lake.table("ods_event")
+    rule = _write_rule(table, settings, attempt)
+    live = lake.files("ods_event")
+    of_batch = [file for file in live if file.may_hold(settings.batch)]
+    replaced = [file for file in of_batch if file.holds_only(settings.batch)]
+    shared = [file for file in of_batch if not file.holds_only(settings.batch)]
+
+    written: list[str] = []
+    gone: dict[str, set[int]] = {file.path: set() for file in shared}
+    for value in _run_merge(spark, _units(staged.pieces, live, replaced, shared), rule):
+        if "tally" in value:
+            counters.add(value["tally"])
+        elif "file" in value:
+            written.append(value["file"])
+        else:
+            gone.setdefault(value["path"], set()).update(value["rows"])
+    corrected = [file for file in live if file.path in gone]
+    rewritten = [_rewrite(file, gone[file.path], rule) for file in corrected]
+    written += [path for path in rewritten if path]
+    counters.data_files = len(written)
+    lake.commit(
+        table,
+        remove=[*replaced, *corrected],
+        add=written,
+        properties=_snapshot_properties(settings, attempt, counters),
+    )
+
+
+def _write_bad(
+    settings: BatchSettings, lake: Lake, attempt: Attempt, staged: Staged, counters: BatchCounters
+) -> None:
+    table = lake.table("bad_event")
+    live = lake.files("bad_event")
+    replaced = [file for file in live if file.holds_only(settings.batch)]
+    others = {
+        file.path: _EPOCH + timedelta(days=int(file.partition[0]))
+        for file in live
+        if file not in replaced
+    }
+    written, counters.bad_repeated = write_bad_rows(
+        staged.bad_paths, others, _write_rule(table, settings, attempt)
+    )
+    lake.commit(
+        table,
+        remove=replaced,
+        add=written,
+        properties=_snapshot_properties(settings, attempt, counters),
+    )
+
+
+def _write_rule(table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
+    return WriteRule(
+        location=table.location().removeprefix("file://"),
+        schema=file_schema(table),
+        batch=settings.batch,
+        attempt=attempt.id,
+    )
+
+
+def _units(
+    pieces: Sequence[Piece],
+    live: Sequence[LakeFile],
+    replaced: Sequence[LakeFile],
+    shared: Sequence[LakeFile],
+) -> list[MergeUnit]:
+    """Group staged pieces by app and day; a large day is cut at bucket borders."""
+    gone = {file.path for file in replaced}
+    shared_paths = frozenset(file.path for file in shared)
+    lake_files: dict[tuple[object, ...], list[str]] = {}
+    for file in live:
+        if file.path not in gone:
+            lake_files.setdefault(file.partition, []).append(file.path)
+    groups: dict[tuple[object, ...], list[Piece]] = {}
+    total = sum(piece.rows for piece in pieces)
+    limit = min(UNIT_ROWS, max(1, -(-total // parallelism())))
+    for piece in pieces:
+        groups.setdefault((piece.app_id, piece.event_date), []).append(piece)
+    units: list[MergeUnit] = []
+    for (app_id, event_date), group in sorted(groups.items()):
+        epoch_day = (event_date - _EPOCH).days
+        known = tuple(lake_files.get((app_id, epoch_day), ()))
+        for part in whole_buckets(group, limit):
+            units.append(
+                MergeUnit(
+                    name=f"{len(units):05d}",
+                    pieces=tuple(part),
+                    lake_files=known,
+                    shared_files=shared_paths & set(known),
+                )
+            )
+    return units
+
+
+def _run_merge(
+    spark: "SparkSession", units: Sequence[MergeUnit], rule: WriteRule
+) -> Iterator[dict]:
+    if not units:
+        return
+    shares = equal_shares(units, lambda unit: unit.rows, parallelism())
+
+    def merge(ids: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in ids:
+            for number in batch.column(0).to_pylist():
+                yield from merge_units(shares[number], rule)
+
+    tasks = spark.range(0, len(shares), 1, len(shares))
+    for row in tasks.mapInArrow(merge, spark_schema(REPORT)).collect():
+        value = json.loads(row.value)
+        if row.kind == "tally":
+            yield {"tally": value}
+        elif row.kind == "file":
+            yield {"file": value["path"]}
+        else:
+            yield value
+
+
+def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
+    """Write a live file again without some rows and without rows of the batch at hand."""
+    path = os.path.join(
+        os.path.dirname(file.path), f"{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
+    )
+    source = pq.ParquetFile(file.path)
+    first = kept = 0
+    with open_data_file(path, rule.schema) as writer:
+        for number in range(source.num_row_groups):
+            group = source.read_row_group(number)
+            keep = np.asarray(pc.not_equal(group.column("ingest_batch"), rule.batch)).copy()
+            keep[[row - first for row in rows if first <= row < first + group.num_rows]] = False
+            first += group.num_rows
+            kept += int(keep.sum())
+            part = group.filter(pa.array(keep))
+            writer.write_table(
+                pa.table([part.column(name) for name in rule.schema.names], schema=rule.schema)
+            )
+    if kept:
+        return path
+    os.remove(path)
+    return None
+
+
+def _snapshot_properties(
+    settings: BatchSettings, attempt: Attempt, counters: BatchCounters
+) -> dict[str, str]:
+    counts = {f"clickstream.{name}": str(count) for name, count in counters.as_dict().items()}
+    return {
+        "clickstream.batch": settings.batch,
+        "clickstream.attempt": attempt.id,
+        **counts,
+    }

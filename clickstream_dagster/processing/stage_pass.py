@@ -1,0 +1,199 @@
+"""First pass over a batch: read, transform, correct, enrich and stage, as tasks of the engine."""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from clickstream_dagster.batches.objects import RawObject
+from clickstream_dagster.errors import PluginError
+from clickstream_dagster.processing.clocks import correct_clocks
+from clickstream_dagster.processing.contract import (
+    checked_rows,
+    checked_transform,
+    watched,
+    watched_by_job,
+)
+from clickstream_dagster.processing.counters import BatchCounters
+from clickstream_dagster.processing.engines import parallelism
+from clickstream_dagster.processing.events import EVENT
+from clickstream_dagster.processing.plugins import ArrowPlugin, Plugin, spark_schema
+from clickstream_dagster.processing.requests import REQUEST, ReadTally, read_requests
+from clickstream_dagster.processing.settings import BatchSettings
+from clickstream_dagster.processing.shares import equal_shares
+from clickstream_dagster.processing.staging import (
+    REPORT,
+    Piece,
+    StagingRule,
+    read_piece,
+    stage_events,
+)
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+# Staged rows take about ten times the size of their raw objects in memory.
+BUCKET_RAW_BYTES = 64 << 20
+
+Progress = Callable[[str], None]
+Apply = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What the first pass leaves for the second."""
+
+    counters: BatchCounters
+    pieces: Sequence[Piece]
+    bad_paths: Sequence[str]
+
+
+def stage(
+    spark: "SparkSession",
+    plugins: Sequence[Plugin],
+    settings: BatchSettings,
+    objects: Sequence[RawObject],
+    directory: str,
+    tell: Progress,
+) -> Staged:
+    """Stage the events of raw objects in a directory. `plugins` are the transformer and the rest.
+
+    Raises PluginError for a plug-in on DataFrames that loses rows, and whatever a task raises.
+    """
+    counters = BatchCounters()
+    if not objects:
+        return Staged(counters, [], [])
+    started = time.monotonic()
+    size = sum(raw.size for raw in objects)
+    tell(f"reading {len(objects):,} raw objects, {size / 1e6:,.1f} MB")
+    shares = equal_shares(objects, lambda raw: raw.size, parallelism())
+    rule = StagingRule(
+        directory=directory,
+        app_ids=settings.app_ids,
+        freshness_hours=settings.freshness_hours,
+        buckets=max(1, -(-size // BUCKET_RAW_BYTES)),
+    )
+    transformer, *enrichments = plugins
+    steps: list[Apply | Plugin] = [
+        watched_by_job(partial(_read_share, shares=shares, directory=directory), "reading"),
+        _step(transformer, keeps_rows=False),
+    ]
+    if settings.correct_clocks:
+        steps.append(watched_by_job(correct_clocks, "correcting clocks"))
+    steps += [_step(enrichment, keeps_rows=True) for enrichment in enrichments]
+    steps.append(watched_by_job(partial(stage_events, rule=rule), "staging"))
+
+    tasks = spark.range(0, len(shares), 1, len(shares))
+    pieces: list[Piece] = []
+    bad_paths: list[str] = []
+    for row in _planned(tasks, steps, directory).collect():
+        value = json.loads(row.value)
+        if row.kind == "tally":
+            counters.add(value)
+        elif row.kind == "piece":
+            pieces.append(read_piece(value))
+        else:
+            bad_paths.append(value["path"])
+    for number in range(len(shares)):
+        with open(_tally_path(directory, number), "rb") as file:
+            counters.add(json.load(file))
+    counters.decoded = counters.requests - counters.bad_requests
+    counters.empty = counters.decoded - counters.with_events
+    _require_rows(directory, counters, enrichments)
+    tell(
+        f"decoded {counters.events:,} events of {counters.requests:,} requests"
+        f" in {time.monotonic() - started:.1f} s"
+    )
+    return Staged(counters, pieces, bad_paths)
+
+
+def _step(plugin: Plugin, *, keeps_rows: bool) -> Apply | Plugin:
+    return watched(plugin, keeps_rows=keeps_rows) if isinstance(plugin, ArrowPlugin) else plugin
+
+
+def _planned(data: "DataFrame", steps: Sequence[Apply | Plugin], directory: str) -> "DataFrame":
+    """Plan the steps. Neighbours on Arrow become one function: rows stay in Python between them."""
+    on_frames: list[str] = []
+    groups = [
+        (is_plugin, list(group))
+        for is_plugin, group in groupby(steps, key=lambda step: isinstance(step, Plugin))
+    ]
+    for place, (is_plugin, group) in enumerate(groups):
+        if is_plugin:
+            for plugin in group:
+                on_frames.append(plugin.name)
+                data = checked_transform(plugin, data)
+            continue
+        is_last = place == len(groups) - 1
+        schema = REPORT if is_last else EVENT
+        if on_frames:
+            group.insert(0, checked_rows(on_frames))
+        elif len(group) == 1:
+            schema = REQUEST
+        elif not is_last:
+            # Rows that plug-ins on DataFrames take over are counted: see _require_rows.
+            group.append(partial(_counted, directory=directory))
+        data = data.mapInArrow(_chain(group), spark_schema(schema))
+    return data
+
+
+def _chain(functions: Sequence[Apply]) -> Apply:
+    def chained(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for function in functions:
+            batches = function(batches)
+        return batches
+
+    return chained
+
+
+def _read_share(
+    ids: Iterator[pa.RecordBatch], shares: Sequence[Sequence[RawObject]], directory: str
+) -> Iterator[pa.RecordBatch]:
+    """Read the raw objects of the shares that a task's rows name."""
+    for batch in ids:
+        for number in batch.column(0).to_pylist():
+            tally = ReadTally()
+            yield from read_requests(shares[number], tally)
+            with open(_tally_path(directory, number), "w") as file:
+                json.dump(asdict(tally), file)
+
+
+def _tally_path(directory: str, number: int) -> str:
+    return os.path.join(directory, f"read-{number}.json")
+
+
+_HANDED_OVER = ".rows"
+
+
+def _counted(batches: Iterator[pa.RecordBatch], directory: str) -> Iterator[pa.RecordBatch]:
+    rows = 0
+    for batch in batches:
+        rows += batch.num_rows
+        yield batch
+    with open(os.path.join(directory, uuid.uuid4().hex + _HANDED_OVER), "w") as file:
+        file.write(str(rows))
+
+
+def _require_rows(directory: str, counters: BatchCounters, enrichments: Sequence[Plugin]) -> None:
+    """Raise PluginError when enrichments on DataFrames gave fewer or more rows than they got."""
+    counts = [name for name in os.listdir(directory) if name.endswith(_HANDED_OVER)]
+    if not counts:
+        return
+    given = 0
+    for name in counts:
+        with open(os.path.join(directory, name)) as file:
+            given += int(file.read())
+    staged = counters.events + counters.discarded
+    if staged != given:
+        names = [step.name for step in enrichments if not isinstance(step, ArrowPlugin)]
+        raise PluginError(
+            f"plug-in {' or '.join(names)} got {given:,} rows and gave {staged:,}; an enrichment"
+            " keeps every row: set bad_reason where a row must not reach the lake"
+        )
