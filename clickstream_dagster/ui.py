@@ -1,6 +1,7 @@
 """`clickstream ui`: Dagster's UI and daemon on the embedded deployment."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -22,6 +23,9 @@ def ui_command(host: str, port: int) -> list[str]:
 def open_ui(host: str, port: int) -> None:
     """Become Dagster: replaces this process, so that an interrupt reaches it."""
     deployment.dagster_home()
+    # What a script puts in the background ignores interrupts; Dagster would then take no signal to
+    # end, and its daemon would go on.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     environment = {**os.environ, "DO_NOT_TRACK": "1", "PYTHONWARNINGS": "ignore"}
     command = ui_command(host, port)
     os.chdir(deployment.root())

@@ -64,10 +64,13 @@ def lake_events(project: Project, spark: SparkEngine) -> dg.AssetsDefinition:
                         metadata=_metadata(table, counters),
                     )
             raise
-        for partition, counters in done.items():
-            for table in DESCRIPTIONS:
+        for table in DESCRIPTIONS:
+            rows = _rows(project, table)
+            for partition, counters in done.items():
                 context.add_asset_metadata(
-                    _metadata(table, counters), project.key(table), partition_key=partition
+                    {**_metadata(table, counters), "dagster/row_count": rows},
+                    project.key(table),
+                    partition_key=partition,
                 )
         for table in DESCRIPTIONS:
             yield dg.MaterializeResult(asset_key=project.key(table))
@@ -124,7 +127,15 @@ def _metadata(table: str, counters: "BatchCounters") -> Mapping[str, int]:
     """The rows of the window's batch; for `ods_event` every counter of it too."""
     rows = counters.written if table == "ods_event" else counters.bad
     return {
-        "dagster/row_count": rows,
         "dagster/partition_row_count": rows,
         **(counters.as_dict() if table == "ods_event" else {"bad": counters.bad}),
     }
+
+
+def _rows(project: Project, table: str) -> int:
+    """Give the rows of the whole table, which its snapshot knows; 0 before the first one."""
+    from clickstream_dagster.processing.lake import Lake
+
+    lake = Lake(project.lake, project.project_id)
+    snapshot = lake.table(table).current_snapshot() if lake.has(table) else None
+    return int((snapshot and snapshot.summary and snapshot.summary["total-records"]) or 0)

@@ -52,16 +52,20 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
     class Translator(DagsterDbtTranslator):
         """Puts models under `<project>/duckdb/`; the lake is their source."""
 
+        def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+            if dbt_resource_props["resource_type"] == "source":
+                return project.key("ods_event")
+            return project.key(TARGET, dbt_resource_props["name"])
+
         def get_asset_spec(
             self, manifest: Mapping[str, Any], unique_id: str, dbt_project: DbtProject | None
         ) -> dg.AssetSpec:
             spec = super().get_asset_spec(manifest, unique_id, dbt_project)
             node = self.get_resource_props(manifest, unique_id)
             if node["resource_type"] == "source":
-                return spec.replace_attributes(key=project.key("ods_event"))
+                return spec
             materialized = node.get("config", {}).get("materialized", "table")
             return spec.replace_attributes(
-                key=project.key(TARGET, node["name"]),
                 description=node.get("description") or None,
                 group_name=project.name(TARGET),
                 kinds={"dbt", TARGET, "view" if materialized == "view" else "table"},

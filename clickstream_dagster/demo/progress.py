@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 STEPS = {
     "demo__raw_batch": "Raw files into windows",
@@ -37,8 +38,12 @@ def shown_progress(
         BarColumn(),
         TextColumn("{task.completed:>3} of {task.total}"),
         TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[last]}"),
+        TextColumn(
+            "[dim]{task.fields[last]}",
+            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+        ),
         console=console,
+        expand=True,  # so that the last column gives way in a narrow terminal, not the others
     )
     tasks = {
         step: bars.add_task(name, total=windows, start=False, last="")

@@ -1,4 +1,5 @@
 -- Sessions, paths and devices hold each event once; user-days each event that has a user.
+{{ config(meta={"dagster": {"ref": {"name": "clickstream_event_base"}}}) }}
 with events as (
     select
         count(*) as all_events,

@@ -65,8 +65,9 @@ def test_a_window_tells_its_rows_and_every_counter_balances(demo):
         }
         names = BatchCounters().as_dict()
         assert BatchCounters(**{name: counters[name] for name in names}).balanced
-        assert counters["dagster/row_count"] == counters["written"]
+        assert counters["dagster/partition_row_count"] == counters["written"]
         written += counters["written"]
+    assert counters["dagster/row_count"] == written  # of the whole table, after the run
     assert rows(demo, "select count(*) from demo.clickstream_ods_event_view") == [(written,)]
 
 
@@ -84,6 +85,14 @@ def test_models_tell_their_rows_and_columns(demo):
     assert columns[:3] == ["app_id", "session_id", "user_pseudo_id"]
 
 
+def test_nothing_is_recorded_of_assets_that_are_not_in_the_graph(demo):
+    from clickstream_dagster.demo.run import demo_definitions
+
+    with demo.instance() as instance:
+        recorded = set(instance.get_asset_keys())
+    assert recorded == {spec.key for spec in demo_definitions().resolve_all_asset_specs()}
+
+
 def test_checks_of_quality_and_of_dbt_are_recorded(demo):
     with demo.instance() as instance:
         runs = instance.get_runs()
@@ -98,6 +107,8 @@ def test_checks_of_quality_and_of_dbt_are_recorded(demo):
         by_asset.setdefault(evaluation.asset_key, set()).add(evaluation.check_name)
     assert by_asset[EVENTS] == {"every_record_accounted_for", "late_ratio", "user_agent_coverage"}
     assert by_asset[dg.AssetKey(["demo", "bad_event"])] == {"bad_ratio"}
+    base = dg.AssetKey(["demo", "duckdb", "clickstream_event_base"])
+    assert "every_event_is_in_each_base_model" in by_asset[base]
     assert len(evaluations) > 40
     assert [evaluation.check_name for evaluation in evaluations if not evaluation.passed] == []
 
