@@ -120,8 +120,8 @@ def measure(step: str, source: str, lake: str, now: datetime) -> dict:
     elif step == TAKE:
         ledger = days.ledger()
         partitions = days.partitions.get_partition_keys(current_time=now)
-        manifests = [ledger.open(days.window(partition)) for partition in partitions]
-        number, unit = sum(len(manifest.objects) for manifest in manifests), "objects"
+        openings = (ledger.open(days.window(partition)) for partition in partitions)
+        number, unit = sum(len(manifest.objects) for manifest in openings), "objects"
     else:
         number, unit = len(hours.ledger().open(last_hour).objects), "objects"
     return {

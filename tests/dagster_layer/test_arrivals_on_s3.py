@@ -1,8 +1,12 @@
 """The arrival sensor of a project whose raw files and lake are on S3, in both modes."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -189,3 +193,58 @@ def test_a_queue_in_the_yaml_reaches_the_project(component, tmp_path):
 def test_settings_that_cannot_be_are_refused_with_what_to_write(component, attributes, message):
     with pytest.raises(Exception, match=message):
         component(**attributes)
+
+
+LOCATION = """\
+from pathlib import Path
+
+import dagster as dg
+
+import places
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return dg.ComponentTree.from_module(
+        defs_module=places, project_root=Path(__file__).parent
+    ).build_defs()
+"""
+
+YAML = """\
+type: clickstream_dagster.components.ClickstreamProject
+attributes:
+  project_id: shop
+  app_ids: [shop_web]
+  start_date: "{start}"
+  raw: {raw}
+  lake: lake
+  warehouses: []
+  arrivals: {{mode: sqs, queue_url: "{{{{ env.SHOP_QUEUE_URL }}}}"}}
+"""
+
+
+@pytest.mark.heavy
+def test_dagster_evaluates_the_sensor_in_a_process_of_its_own(shop, bucket, queue, last, tmp_path):
+    put(bucket, last.start)
+    (tmp_path / "places" / "shop").mkdir(parents=True)
+    (tmp_path / "places" / "__init__.py").touch()
+    (tmp_path / "places" / "shop" / "defs.yaml").write_text(
+        YAML.format(start=shop.partitions.start.date().isoformat(), raw=shop.raw)
+    )
+    (tmp_path / "location.py").write_text(LOCATION)
+    (tmp_path / "home").mkdir()
+    answer = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("dagster")),
+            *("sensor", "preview", "shop_arrivals", "-f", "location.py", "-d", str(tmp_path)),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "DAGSTER_HOME": str(tmp_path / "home"), "SHOP_QUEUE_URL": queue.url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "Sensor returning run requests for 1 run(s)" in answer.stdout
+    assert "2 messages: 1 objects announced" in answer.stderr
+    assert queue.bodies() == []
