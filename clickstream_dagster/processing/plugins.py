@@ -27,7 +27,7 @@ TRANSFORMERS = "clickstream_dagster.transformers"
 ENRICHMENTS = "clickstream_dagster.enrichments"
 
 DEFAULT_TRANSFORMER = "sdk"
-DEFAULT_ENRICHMENTS = ("ua", "ip")
+DEFAULT_ENRICHMENTS = ("ua", "ip", "traffic_source")
 
 
 @dataclass(frozen=True, slots=True)
