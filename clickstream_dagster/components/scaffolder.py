@@ -36,7 +36,7 @@ attributes:
 
   # engine: sail # or spark, sc://host:port
   # transformer: sdk
-  # enrichments: [ua, ip]
+  # enrichments: [ua, ip, traffic_source]
   # geo_database: data/GeoLite2-City.mmdb # without it events have no place
 
   # owners: ["team:growth"]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
+_SCHEMA_TRIES = 5
+
 TABLES: Mapping[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "ods_event": (ODS_EVENT, ("app_id", "event_date")),
     "bad_event": (BAD_EVENT, ("ingest_date",)),
@@ -100,18 +102,42 @@ class Lake:
         return Path(self.root, "catalog.db").exists()
 
     def table(self, name: str) -> "Table":
-        """Load a table of the project, and make it when it is not there yet."""
+        """Load a table of the project, and make it when it is not there yet.
+
+        A table of an earlier version gets the columns that have been added since, behind its own;
+        they are null in the rows that it holds.
+        """
         from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
 
         identifier = (self.project_id, name)
         try:
-            return self.catalog.load_table(identifier)
+            return self._with_new_columns(self.catalog.load_table(identifier), name)
         except NoSuchTableError:
             pass
         try:
             return self._create(name)
         except TableAlreadyExistsError:  # another batch was quicker
             return self.catalog.load_table(identifier)
+
+    def _with_new_columns(self, table: "Table", name: str) -> "Table":
+        from pyiceberg.exceptions import CommitFailedException
+
+        schema, _ = TABLES[name]
+        for _ in range(_SCHEMA_TRIES):
+            held = {field.name for field in table.schema().fields}
+            added = [field for field in schema if field.name not in held]
+            if not added:
+                return table
+            try:
+                with table.update_schema() as update:
+                    update.union_by_name(pa.schema(added))
+                return table
+            except CommitFailedException:  # another process has written, or was quicker
+                table = self.catalog.load_table((self.project_id, name))
+        raise LakeError(
+            f"the table {name} of {self.root} could not be given its new columns: other writers"
+            f" changed it {_SCHEMA_TRIES} times meanwhile; run it again"
+        )
 
     def _create(self, name: str) -> "Table":
         from pyiceberg.transforms import IdentityTransform

@@ -228,9 +228,14 @@ def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
             first += group.num_rows
             kept += int(keep.sum())
             part = group.filter(pa.array(keep))
-            writer.write_table(
-                pa.table([part.column(name) for name in rule.schema.names], schema=rule.schema)
-            )
+            # A file of an earlier version lacks the columns that have been added since.
+            columns = [
+                part.column(field.name)
+                if field.name in part.column_names
+                else pa.nulls(part.num_rows, field.type)
+                for field in rule.schema
+            ]
+            writer.write_table(pa.table(columns, schema=rule.schema))
     if kept:
         return path
     os.remove(path)

@@ -173,6 +173,22 @@ ODS_EVENT = pa.schema(
             pa.int64(),
             "Client time as it was sent, ms; event_timestamp differs where its clock was wrong.",
         ),
+        _field("traffic_source_campaign_id", pa.string(), "Id of the campaign (utm_id)."),
+        _field("traffic_source_term", pa.string(), "Search term or keyword of the campaign."),
+        _field("traffic_source_content", pa.string(), "Which of the campaign's advertisements."),
+        _field("traffic_source_clid", pa.string(), "Click id that a network put on the address."),
+        _field("traffic_source_clid_type", pa.string(), "Parameter of the click id, e.g. gclid."),
+        _field("traffic_source_clid_platform", pa.string(), "Network that counts the click."),
+        _field(
+            "traffic_source_category",
+            pa.string(),
+            "Kind of the source: search, social, video, shopping, email or ai; null if unknown.",
+        ),
+        _field(
+            "traffic_source_channel_group",
+            pa.string(),
+            "Channel of the visit, e.g. Organic Search; Direct without any source.",
+        ),
     ]
 )
 
