@@ -162,7 +162,7 @@ def process(
         typer.Option(
             help="Changes events, repeat for more, in this order: NAME or module:Class, with a"
             ' config as NAME={"key": "value"} or NAME=@FILE.yaml. Default: '
-            "ua, ip, traffic_source."
+            "ua, ip."
         ),
     ] = None,
     engine: Annotated[
