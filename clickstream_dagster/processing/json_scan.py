@@ -55,6 +55,11 @@ _PLAIN[[_QUOTE, _BACKSLASH]] = False
 _FNV_PRIME = np.uint64(1_099_511_628_211)
 
 
+# Arrays are read and written at unsigned places: the compiler then leaves out the look whether a
+# place is negative and counts from the end. That makes copying texts three times as fast.
+_at = np.uint64
+
+
 def _compiled(function: Callable) -> Callable:
     """Compile at the first call, without the interpreter's lock, and keep the result on disk."""
     try:
@@ -66,7 +71,7 @@ def _compiled(function: Callable) -> Callable:
 @_compiled
 def _behind_blanks(data, place, stop):
     while place < stop:
-        sign = data[place]
+        sign = data[_at(place)]
         if sign > _SPACE or (
             sign != _SPACE and sign != _LINE_FEED and sign != _RETURN and sign != _TAB
         ):
@@ -80,7 +85,7 @@ def _matches(data, place, stop, text):
     if stop - place < len(text):
         return False
     for n in range(len(text)):
-        if data[place + n] != text[n]:
+        if data[_at(place + n)] != text[n]:
             return False
     return True
 
@@ -93,31 +98,31 @@ def _is_digit(sign):
 @_compiled
 def _behind_number(data, place, stop):
     """Give the place behind a number, -1 if there is none, and whether it is an integer."""
-    if place < stop and data[place] == _MINUS:
+    if place < stop and data[_at(place)] == _MINUS:
         place += 1
-    if place >= stop or not _is_digit(data[place]):
+    if place >= stop or not _is_digit(data[_at(place)]):
         return -1, False
-    if data[place] == _ZERO:
+    if data[_at(place)] == _ZERO:
         place += 1
     else:
-        while place < stop and _is_digit(data[place]):
+        while place < stop and _is_digit(data[_at(place)]):
             place += 1
     integer = True
-    if place < stop and data[place] == _DOT:
+    if place < stop and data[_at(place)] == _DOT:
         integer = False
         first = place + 1
         place = first
-        while place < stop and _is_digit(data[place]):
+        while place < stop and _is_digit(data[_at(place)]):
             place += 1
         if place == first:
             return -1, False
-    if place < stop and (data[place] == _E or data[place] == _CAPITAL_E):
+    if place < stop and (data[_at(place)] == _E or data[_at(place)] == _CAPITAL_E):
         integer = False
         place += 1
-        if place < stop and (data[place] == _PLUS or data[place] == _MINUS):
+        if place < stop and (data[_at(place)] == _PLUS or data[_at(place)] == _MINUS):
             place += 1
         first = place
-        while place < stop and _is_digit(data[place]):
+        while place < stop and _is_digit(data[_at(place)]):
             place += 1
         if place == first:
             return -1, False
@@ -129,7 +134,7 @@ def _closing_quote(data, place, stop):
     """Give the place of the quote that ends a string, -1 if none does, and if it has escapes."""
     escaped = False
     while place < stop:
-        sign = data[place]
+        sign = data[_at(place)]
         if _PLAIN[sign]:
             place += 1
         elif sign == _QUOTE:
@@ -138,14 +143,14 @@ def _closing_quote(data, place, stop):
             escaped = True
             if stop - place < 2:
                 return -1, False
-            if data[place + 1] == _U:
+            if data[_at(place + 1)] == _U:
                 if stop - place < 6:
                     return -1, False
                 for n in range(2, 6):
-                    if _HEX[data[place + n]] == 255:
+                    if _HEX[data[_at(place + n)]] == 255:
                         return -1, False
                 place += 6
-            elif _ESCAPES[data[place + 1]] == 0:
+            elif _ESCAPES[data[_at(place + 1)]] == 0:
                 return -1, False
             else:
                 place += 2
@@ -157,7 +162,7 @@ def _closing_quote(data, place, stop):
 @_compiled
 def _behind_scalar(data, place, stop):
     """Give the place behind a number or literal, -1 if there is none, and its kind."""
-    sign = data[place]
+    sign = data[_at(place)]
     if sign == _MINUS or _is_digit(sign):
         end, integer = _behind_number(data, place, stop)
         if end >= 0:
@@ -191,14 +196,14 @@ def most_nodes(data, texts):
 def _hash(data, start, stop, seed):
     value = seed
     for place in range(start, stop):
-        value = (value ^ np.uint64(data[place])) * _FNV_PRIME
+        value = (value ^ np.uint64(data[_at(place)])) * _FNV_PRIME
     return value ^ (value >> np.uint64(32))
 
 
 @_compiled
 def _same_bytes(data, first, second, size):
     for n in range(size):
-        if data[first + n] != data[second + n]:
+        if data[_at(first + n)] != data[_at(second + n)]:
             return False
     return True
 
@@ -293,7 +298,7 @@ def _scan_some(
             if place >= end:
                 break
             if wants_key:
-                if data[place] != _QUOTE:
+                if data[_at(place)] != _QUOTE:
                     break
                 quote, escaped = _closing_quote(data, place + 1, end)
                 if quote < 0:
@@ -326,21 +331,21 @@ def _scan_some(
                     key_escaped[keys] = escaped
                     keys += 1
                 place = _behind_blanks(data, quote + 1, end)
-                if place >= end or data[place] != _COLON:
+                if place >= end or data[_at(place)] != _COLON:
                     break
                 place = _behind_blanks(data, place + 1, end)
                 if place >= end:
                     break
             node = nodes
             nodes += 1
-            key[node] = this_key
-            sign = data[place]
+            key[_at(node)] = this_key
+            sign = data[_at(place)]
             if sign == _OPEN_OBJECT or sign == _OPEN_ARRAY:
                 if depth == most_depth:
                     found = TOO_DEEP
                     break
-                kind[node] = OBJECT if sign == _OPEN_OBJECT else ARRAY
-                start[node] = place
+                kind[_at(node)] = OBJECT if sign == _OPEN_OBJECT else ARRAY
+                start[_at(node)] = place
                 open_nodes[depth] = node
                 depth += 1
                 wants_key = sign == _OPEN_OBJECT
@@ -348,25 +353,25 @@ def _scan_some(
                 place = _behind_blanks(data, place + 1, end)
                 if place >= end:
                     break
-                if data[place] != (_CLOSE_OBJECT if wants_key else _CLOSE_ARRAY):
+                if data[_at(place)] != (_CLOSE_OBJECT if wants_key else _CLOSE_ARRAY):
                     continue
             elif sign == _QUOTE:
                 quote, escaped = _closing_quote(data, place + 1, end)
                 if quote < 0:
                     break
-                kind[node] = ESCAPED if escaped else STRING
-                start[node] = place + 1
-                stop[node] = quote
-                behind[node] = nodes
+                kind[_at(node)] = ESCAPED if escaped else STRING
+                start[_at(node)] = place + 1
+                stop[_at(node)] = quote
+                behind[_at(node)] = nodes
                 place = quote + 1
             else:
                 to, scalar = _behind_scalar(data, place, end)
                 if to < 0:
                     break
-                kind[node] = scalar
-                start[node] = place
-                stop[node] = to
-                behind[node] = nodes
+                kind[_at(node)] = scalar
+                start[_at(node)] = place
+                stop[_at(node)] = to
+                behind[_at(node)] = nodes
                 place = to
             # A value has ended; so may the objects and arrays that it is the last of.
             goes_on = False
@@ -375,18 +380,18 @@ def _scan_some(
                 if place >= end:
                     break
                 above = open_nodes[depth - 1]
-                in_object = kind[above] == OBJECT
-                if data[place] == _COMMA:
+                in_object = kind[_at(above)] == OBJECT
+                if data[_at(place)] == _COMMA:
                     place += 1
                     wants_key = in_object
                     this_key = -1
                     goes_on = True
                     break
-                if data[place] != (_CLOSE_OBJECT if in_object else _CLOSE_ARRAY):
+                if data[_at(place)] != (_CLOSE_OBJECT if in_object else _CLOSE_ARRAY):
                     break
                 place += 1
-                stop[above] = place
-                behind[above] = nodes
+                stop[_at(above)] = place
+                behind[_at(above)] = nodes
                 depth -= 1
             if goes_on:
                 continue
@@ -411,14 +416,14 @@ def fields(kind, behind, key, owners, column_of_key, columns):
     found = np.full((columns, len(owners)), -1, np.int32)
     for place in range(len(owners)):
         owner = owners[place]
-        if owner < 0 or kind[owner] != OBJECT:
+        if owner < 0 or kind[_at(owner)] != OBJECT:
             continue
         node = owner + 1
-        while node < behind[owner]:
-            column = column_of_key[key[node]]
+        while node < behind[_at(owner)]:
+            column = column_of_key[key[_at(node)]]
             if column >= 0:
                 found[column, place] = node
-            node = behind[node]
+            node = behind[_at(node)]
     return found
 
 
@@ -430,11 +435,11 @@ def children(kind, behind, key, keys, owners, container):
     """
     size = 0
     for owner in owners:
-        if owner >= 0 and kind[owner] == container:
+        if owner >= 0 and kind[_at(owner)] == container:
             node = owner + 1
-            while node < behind[owner]:
+            while node < behind[_at(owner)]:
                 size += 1
-                node = behind[node]
+                node = behind[_at(node)]
     found = np.empty(size, np.int32)
     offsets = np.zeros(len(owners) + 1, np.int32)
     seen_by = np.full(keys, -1, np.int32)
@@ -444,11 +449,11 @@ def children(kind, behind, key, keys, owners, container):
         owner = owners[place]
         first = size
         repeated = False
-        if owner >= 0 and kind[owner] == container:
+        if owner >= 0 and kind[_at(owner)] == container:
             node = owner + 1
-            while node < behind[owner]:
+            while node < behind[_at(owner)]:
                 if container == OBJECT:
-                    name = key[node]
+                    name = key[_at(node)]
                     if seen_by[name] == place:
                         found[seen_at[name]] = -1
                         repeated = True
@@ -456,7 +461,7 @@ def children(kind, behind, key, keys, owners, container):
                     seen_at[name] = size
                 found[size] = node
                 size += 1
-                node = behind[node]
+                node = behind[_at(node)]
         if repeated:
             kept = first
             for n in range(first, size):
@@ -471,28 +476,28 @@ def children(kind, behind, key, keys, owners, container):
 @_compiled
 def _put(data, place, stop, out, at):
     for n in range(np.int64(stop) - np.int64(place)):
-        out[at + n] = data[place + n]
+        out[_at(at + n)] = data[_at(place + n)]
     return at + (np.int64(stop) - np.int64(place))
 
 
 @_compiled
 def _put_utf8(out, at, code):
     if code < 0x80:
-        out[at] = code
+        out[_at(at)] = code
         return at + 1
     if code < 0x800:
-        out[at] = 0xC0 | (code >> 6)
-        out[at + 1] = 0x80 | (code & 0x3F)
+        out[_at(at)] = 0xC0 | (code >> 6)
+        out[_at(at + 1)] = 0x80 | (code & 0x3F)
         return at + 2
     if code < 0x10000:
-        out[at] = 0xE0 | (code >> 12)
-        out[at + 1] = 0x80 | ((code >> 6) & 0x3F)
-        out[at + 2] = 0x80 | (code & 0x3F)
+        out[_at(at)] = 0xE0 | (code >> 12)
+        out[_at(at + 1)] = 0x80 | ((code >> 6) & 0x3F)
+        out[_at(at + 2)] = 0x80 | (code & 0x3F)
         return at + 3
-    out[at] = 0xF0 | (code >> 18)
-    out[at + 1] = 0x80 | ((code >> 12) & 0x3F)
-    out[at + 2] = 0x80 | ((code >> 6) & 0x3F)
-    out[at + 3] = 0x80 | (code & 0x3F)
+    out[_at(at)] = 0xF0 | (code >> 18)
+    out[_at(at + 1)] = 0x80 | ((code >> 12) & 0x3F)
+    out[_at(at + 2)] = 0x80 | ((code >> 6) & 0x3F)
+    out[_at(at + 3)] = 0x80 | (code & 0x3F)
     return at + 4
 
 
@@ -500,7 +505,7 @@ def _put_utf8(out, at, code):
 def _code_unit(data, place):
     code = 0
     for n in range(4):
-        code = (code << 4) | np.int64(_HEX[data[place + n]])
+        code = (code << 4) | np.int64(_HEX[data[_at(place + n)]])
     return code
 
 
@@ -508,13 +513,13 @@ def _code_unit(data, place):
 def _put_unescaped(data, place, stop, out, at):
     """Write a string without its escapes; NUL and half a surrogate pair become U+FFFD."""
     while place < stop:
-        sign = data[place]
+        sign = data[_at(place)]
         if sign != _BACKSLASH:
-            out[at] = sign
+            out[_at(at)] = sign
             at += 1
             place += 1
-        elif data[place + 1] != _U:
-            out[at] = _ESCAPES[data[place + 1]]
+        elif data[_at(place + 1)] != _U:
+            out[_at(at)] = _ESCAPES[data[_at(place + 1)]]
             at += 1
             place += 2
         else:
@@ -527,8 +532,8 @@ def _put_unescaped(data, place, stop, out, at):
                 if (
                     code < 0xDC00
                     and stop - place >= 6
-                    and data[place] == _BACKSLASH
-                    and data[place + 1] == _U
+                    and data[_at(place)] == _BACKSLASH
+                    and data[_at(place + 1)] == _U
                 ):
                     low = _code_unit(data, place + 2)
                 if 0xDC00 <= low < 0xE000:
@@ -545,18 +550,18 @@ def _put_without_blanks(data, place, stop, out, at):
     """Write an object or array without the blanks between its tokens."""
     in_string = False
     while place < stop:
-        sign = data[place]
+        sign = data[_at(place)]
         if in_string and sign == _BACKSLASH:
-            out[at] = sign
+            out[_at(at)] = sign
             at += 1
             place += 1
-            sign = data[place]
+            sign = data[_at(place)]
         elif sign == _QUOTE:
             in_string = not in_string
         elif not in_string and sign <= _SPACE:
             place += 1
             continue
-        out[at] = sign
+        out[_at(at)] = sign
         at += 1
         place += 1
     return at
@@ -573,8 +578,8 @@ def texts(data, kind, start, stop, nodes, spare_of, spare, spare_offsets):
     size = np.int64(len(spare))
     for n in range(len(nodes)):
         node = nodes[n]
-        if node >= 0 and kind[node] != NULL:
-            size += stop[node] - start[node]
+        if node >= 0 and kind[_at(node)] != NULL:
+            size += stop[_at(node)] - start[_at(node)]
     out = np.empty(size, np.uint8)
     offsets = np.zeros(len(nodes) + 1, np.int32)
     has = np.zeros(len(nodes), np.bool_)
@@ -584,14 +589,14 @@ def texts(data, kind, start, stop, nodes, spare_of, spare, spare_offsets):
         if len(spare_of) > 0 and spare_of[n] >= 0:
             has[n] = True
             at = _put(spare, spare_offsets[spare_of[n]], spare_offsets[spare_of[n] + 1], out, at)
-        elif node >= 0 and kind[node] != NULL:
+        elif node >= 0 and kind[_at(node)] != NULL:
             has[n] = True
-            if kind[node] == ESCAPED:
-                at = _put_unescaped(data, start[node], stop[node], out, at)
-            elif kind[node] >= OBJECT:
-                at = _put_without_blanks(data, start[node], stop[node], out, at)
+            if kind[_at(node)] == ESCAPED:
+                at = _put_unescaped(data, start[_at(node)], stop[_at(node)], out, at)
+            elif kind[_at(node)] >= OBJECT:
+                at = _put_without_blanks(data, start[_at(node)], stop[_at(node)], out, at)
             else:
-                at = _put(data, start[node], stop[node], out, at)
+                at = _put(data, start[_at(node)], stop[_at(node)], out, at)
         offsets[n + 1] = at
     return out[:at], offsets, has
 
@@ -599,7 +604,7 @@ def texts(data, kind, start, stop, nodes, spare_of, spare, spare_offsets):
 @_compiled
 def _whole_number(data, place, stop):
     """Read `-` and digits; give the number and whether it is one that 64 bits hold."""
-    negative = place < stop and data[place] == _MINUS
+    negative = place < stop and data[_at(place)] == _MINUS
     if negative:
         place += 1
     digits = stop - place
@@ -607,9 +612,9 @@ def _whole_number(data, place, stop):
         return np.int64(0), False
     value = np.uint64(0)
     while place < stop:
-        if not _is_digit(data[place]):
+        if not _is_digit(data[_at(place)]):
             return np.int64(0), False
-        value = value * np.uint64(10) + np.uint64(data[place] - _ZERO)
+        value = value * np.uint64(10) + np.uint64(data[_at(place)] - _ZERO)
         place += 1
     if negative:
         if value > np.uint64(1 << 63):
@@ -633,17 +638,20 @@ def integers(data, kind, start, stop, nodes, of_strings):
         node = nodes[n]
         if node < 0:
             continue
-        is_string = kind[node] == STRING
+        is_string = kind[_at(node)] == STRING
         if is_string and not of_strings:
             continue
-        if not is_string and kind[node] != INTEGER and kind[node] != FLOAT:
+        if not is_string and kind[_at(node)] != INTEGER and kind[_at(node)] != FLOAT:
             continue
-        if kind[node] != FLOAT:
-            values[n], found = _whole_number(data, start[node], stop[node])
+        if kind[_at(node)] != FLOAT:
+            values[n], found = _whole_number(data, start[_at(node)], stop[_at(node)])
             if found:
                 state[n] = FOUND
                 continue
-        if not is_string or _behind_number(data, start[node], stop[node])[0] == stop[node]:
+        if (
+            not is_string
+            or _behind_number(data, start[_at(node)], stop[_at(node)])[0] == stop[_at(node)]
+        ):
             state[n] = OTHER
     return values, state
 
@@ -654,6 +662,6 @@ def begin_with(data, kind, start, stop, nodes, sign):
     found = np.zeros(len(nodes), np.bool_)
     for n in range(len(nodes)):
         node = nodes[n]
-        if node >= 0 and (kind[node] == STRING or kind[node] == ESCAPED):
-            found[n] = start[node] < stop[node] and data[start[node]] == sign
+        if node >= 0 and (kind[_at(node)] == STRING or kind[_at(node)] == ESCAPED):
+            found[n] = start[_at(node)] < stop[_at(node)] and data[start[_at(node)]] == sign
     return found
