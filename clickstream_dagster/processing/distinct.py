@@ -36,3 +36,10 @@ def with_fields(batch: pa.RecordBatch, column: str, fields: dict[str, pa.Array])
     arrays = [fields.get(field.name, array) for field, array in kept]
     changed = pa.StructArray.from_arrays(arrays, fields=list(struct.type))
     return batch.set_column(place, batch.schema.field(place), changed)
+
+
+def map_distinct(values: pa.StringArray, function: Callable[[str], str | None]) -> pa.StringArray:
+    """Give `function` of every text; it is called once per distinct one, and not for null."""
+    encoded = values.dictionary_encode()
+    mapped = [function(text) for text in encoded.dictionary.to_pylist()]
+    return pa.array(mapped, pa.string()).take(encoded.indices)
