@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,17 @@ def test_an_installed_wheel_shows_its_component(installed: Path, tmp_path: Path)
     assert not where.startswith(str(ROOT))
     listed = run(installed / "dg", "list", "components", "--json", cwd=tmp_path)
     assert "clickstream_dagster.components.ClickstreamProject" in listed
+
+
+@pytest.mark.heavy
+def test_the_commands_of_the_plugin_guide_run_from_an_empty_directory(
+    installed: Path, tmp_path: Path
+) -> None:
+    run(*UV, "pip", "install", "--quiet", "--python", installed / "python", "pip", cwd=tmp_path)
+    guide = (ROOT / "docs" / "plugins.md").read_text()
+    commands = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)
+    assert len(commands) > 5
+    script = "\n".join([f'export PATH="{installed}:$PATH"', "set -eux", *commands])
+    output = run("bash", "-c", script, cwd=tmp_path)
+    assert "enrichment   page_section:" in output
+    assert "('shop', " in output
