@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from clickstream_dagster.errors import ClickstreamError
+from clickstream_dagster.plugin_commands import geo_app, plugin_app
 
 app = typer.Typer(
     name="clickstream",
@@ -19,6 +20,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
+
+app.add_typer(plugin_app, name="plugin")
+app.add_typer(geo_app, name="geo")
 
 
 @app.callback()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,17 @@ def test_an_installed_wheel_shows_the_project_in_the_ui(installed: Path, tmp_pat
     assert {"demo/raw_batch", "demo/ods_event", "demo/duckdb/clickstream_session_view"} <= shown
     # What it keeps is in the directory that it was started in.
     assert {path.name for path in tmp_path.iterdir()} == {".dagster_home", "data", "server.log"}
+
+
+@pytest.mark.heavy
+def test_the_commands_of_the_plugin_guide_run_from_an_empty_directory(
+    installed: Path, tmp_path: Path
+) -> None:
+    run(*UV, "pip", "install", "--quiet", "--python", installed / "python", "pip", cwd=tmp_path)
+    guide = (ROOT / "docs" / "plugins.md").read_text()
+    commands = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)
+    assert len(commands) > 5
+    script = "\n".join([f'export PATH="{installed}:$PATH"', "set -eux", *commands])
+    output = run("bash", "-c", script, cwd=tmp_path)
+    assert "enrichment   page_section:" in output
+    assert "('shop', " in output

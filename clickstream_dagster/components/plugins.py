@@ -41,7 +41,7 @@ def resolve_plugins(
 def require(choice: str | PluginChoice, group: str) -> None:
     """Raise ValueError, which the YAML loader places, unless the plug-in and its config are right.
 
-    A plug-in without config is only looked up: it is not imported while definitions load.
+    Built-in ones without config are only looked up: definitions load without importing them.
     """
     try:
         check_choice(choice, group)

@@ -37,7 +37,7 @@ attributes:
   # engine: sail # or spark, sc://host:port
   # transformer: sdk
   # enrichments: [ua, ip, traffic_source]
-  # geo_database: data/GeoLite2-City.mmdb # without it events have no place
+  # geo_database: data/geo/city.mmdb # `clickstream geo fetch` gets it; else events have no place
 
   # owners: ["team:growth"]
   # quality: # a batch outside these bounds gets a warning

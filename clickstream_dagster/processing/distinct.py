@@ -26,9 +26,20 @@ def look_up_distinct(
 
 
 def with_fields(batch: pa.RecordBatch, column: str, fields: dict[str, pa.Array]) -> pa.RecordBatch:
-    """Give the batch with some fields of a struct column exchanged, the others untouched."""
+    """Give the batch with some fields of a struct column exchanged, the others untouched.
+
+    A struct that was null becomes one whose other fields are null.
+    """
     place = batch.schema.get_field_index(column)
     struct: pa.StructArray = batch.column(place)
-    arrays = [fields.get(field.name, struct.field(i)) for i, field in enumerate(struct.type)]
+    kept = zip(struct.type, struct.flatten(), strict=True)
+    arrays = [fields.get(field.name, array) for field, array in kept]
     changed = pa.StructArray.from_arrays(arrays, fields=list(struct.type))
     return batch.set_column(place, batch.schema.field(place), changed)
+
+
+def map_distinct(values: pa.StringArray, function: Callable[[str], str | None]) -> pa.StringArray:
+    """Give `function` of every text; it is called once per distinct one, and not for null."""
+    encoded = values.dictionary_encode()
+    mapped = [function(text) for text in encoded.dictionary.to_pylist()]
+    return pa.array(mapped, pa.string()).take(encoded.indices)

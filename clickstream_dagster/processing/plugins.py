@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TRANSFORMERS = "clickstream_dagster.transformers"
 ENRICHMENTS = "clickstream_dagster.enrichments"
 
+_BUILT_IN = "clickstream_plugins."
+
 DEFAULT_TRANSFORMER = "sdk"
 DEFAULT_ENRICHMENTS = ("ua", "ip")
 
@@ -197,12 +199,15 @@ def plugin_class(name: str, group: str) -> type[Plugin]:
 
 
 def check_choice(choice: "str | PluginChoice", group: str) -> None:
-    """Raise PluginError unless the plug-in is there and its config is right. Makes nothing."""
+    """Raise PluginError unless the plug-in is there and its config is right. Makes nothing.
+
+    A built-in one without config is right as it is, and is not imported.
+    """
     choice = PluginChoice.of(choice)
-    if choice.config or ":" in choice.name:
+    known = entry_points(group=group)
+    built_in = choice.name in known.names and known[choice.name].module.startswith(_BUILT_IN)
+    if choice.config or not built_in:
         _read_config(plugin_class(choice.name, group), choice)
-    elif choice.name not in entry_points(group=group).names:
-        plugin_class(choice.name, group)
 
 
 def load_plugin(reference: "str | PluginChoice", group: str, context: PluginContext) -> Plugin:

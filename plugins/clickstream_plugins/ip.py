@@ -1,11 +1,17 @@
 """The built-in address enrichment: the place of the client address from an MMDB database.
 
-Seed 000, "Built-in plugins" (IpEnrichment) and "Geo fields". Each distinct address of a task is
-looked up once. Without a database the place stays null.
+Seed 000, "Built-in plugins" (IpEnrichment) and "Geo fields"; geo.locale is the device's and stays
+as it was sent. Each distinct address of a task is looked up once. Without a database the place
+stays null.
+
+The file may be replaced at any time by another one under its name (`os.replace`, as `clickstream
+geo fetch` does it): the next batch reads the new one, a batch at work keeps the one it began with.
 """
 
 import ipaddress
 import logging
+import os
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
@@ -15,8 +21,8 @@ import pyarrow as pa
 
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.processing.distinct import look_up_distinct, with_fields
-from clickstream_dagster.processing.events import EVENT
 from clickstream_dagster.processing.plugins import ArrowPlugin
+from clickstream_plugins.sub_continents import SUB_CONTINENTS
 
 if TYPE_CHECKING:
     from maxminddb.reader import Reader
@@ -24,8 +30,17 @@ if TYPE_CHECKING:
 _log = logging.getLogger("clickstream.ip")
 
 _PROBED_ENTRIES = 1_000
-_FIELDS = ("city", "continent", "country", "metro", "region")
+_FIELDS = ("city", "continent", "country", "metro", "region", "sub_continent")
 _TYPE = pa.struct([(name, pa.string()) for name in _FIELDS])
+
+Version = tuple[int, int, int]
+"""Which file stands under a path: inode, size, time of change."""
+
+# What this process has open: the versions that batches at work may have begun with. A reader that
+# is dropped here stays open as long as a task holds it.
+_open: "dict[tuple[str, Version], Reader]" = {}
+_open_lock = threading.Lock()
+_KEPT_VERSIONS = 3
 
 
 def open_database(path: str) -> "Reader":
@@ -45,6 +60,31 @@ def open_database(path: str) -> "Reader":
     return reader
 
 
+def shared_database(path: str, version: Version | None = None) -> tuple[Version, "Reader"]:
+    """Give a reader that the tasks of this process share, and the version of its file.
+
+    A `version` that this process has open already is given again, whatever stands under the path
+    now. Raises SettingError as `open_database` does.
+    """
+    with _open_lock:
+        if version is None or (path, version) not in _open:
+            version = _version(path)
+        if (path, version) not in _open:
+            _open[path, version] = open_database(path)
+            versions = [key for key in _open if key[0] == path]
+            for key in versions[:-_KEPT_VERSIONS]:
+                del _open[key]
+        return version, _open[path, version]
+
+
+def _version(path: str) -> Version:
+    try:
+        found = os.stat(path)
+    except OSError:  # opening it says what is wrong
+        return (0, 0, 0)
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def first_public_address(text: str) -> str | None:
     """Give the first public address of an X-Forwarded-For list, None if there is none."""
     for part in text.split(","):
@@ -58,42 +98,44 @@ def first_public_address(text: str) -> str | None:
             address = ipaddress.ip_address(part)
         except ValueError:
             continue
-        if address.is_global:
-            return str(getattr(address, "ipv4_mapped", None) or address)
+        address = getattr(address, "ipv4_mapped", None) or address
+        if address.is_global and not address.is_multicast:
+            return str(address)
     return None
 
 
 class IpEnrichment(ArrowPlugin):
-    """Fill geo's city, continent, country, metro and region from the client address."""
+    """Fill geo's city, region, metro, country, sub-continent and continent from the address."""
 
-    output_schema = EVENT
+    _pinned: Version | None = None
 
     def check(self) -> None:
         """Raise SettingError for a database that can't be read; warn when there is none."""
         if self.context.geo_database is None:
             _log.warning(
                 "no address database is set (geo_database in the YAML, --geo-db on the command"
-                " line): city, region, country and continent stay null"
+                " line; `clickstream geo fetch` gets one): city, region, country and continent"
+                " stay null"
             )
             return
-        open_database(self.context.geo_database).close()
+        self._pinned, _ = shared_database(self.context.geo_database)
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Give the events with the place of their address."""
         if self.context.geo_database is None:
             yield from batches
             return
-        with open_database(self.context.geo_database) as reader:
+        _, reader = shared_database(self.context.geo_database, self._pinned)
 
-            @lru_cache(maxsize=200_000)
-            def place(text: str) -> tuple[str | None, ...] | None:
-                address = first_public_address(text)
-                return place_of(reader, address) if address else None
+        @lru_cache(maxsize=200_000)
+        def place(text: str) -> tuple[str | None, ...] | None:
+            address = first_public_address(text)
+            return place_of(reader, address) if address else None
 
-            for batch in batches:
-                found = look_up_distinct(batch.column("ip"), place, _TYPE)
-                fields = dict(zip(_FIELDS, found.flatten(), strict=True))
-                yield with_fields(batch, "geo", fields)
+        for batch in batches:
+            found = look_up_distinct(batch.column("ip"), place, _TYPE)
+            fields = dict(zip(_FIELDS, found.flatten(), strict=True))
+            yield with_fields(batch, "geo", fields)
 
 
 def place_of(reader: "Reader", address: str) -> tuple[str | None, ...] | None:
@@ -114,14 +156,16 @@ def place_of(reader: "Reader", address: str) -> tuple[str | None, ...] | None:
         ) from error
     if not isinstance(record, dict):
         return None
-    metro = record.get("location", {}).get("metro_code")
+    metro = (record.get("location") or {}).get("metro_code")
     regions = record.get("subdivisions") or [{}]
+    code = (record.get("country") or {}).get("iso_code")
     return (
         _name(record.get("city")),
         _name(record.get("continent")),
         _name(record.get("country")),
         str(metro) if metro is not None else None,
         _name(regions[0]),
+        SUB_CONTINENTS.get(code),
     )
 
 

@@ -416,10 +416,11 @@ class _BatchJudge:
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
-        self._campaign = lru_cache(100_000)(classifier.campaign_of)
-        self._referrer = lru_cache(100_000)(classifier.referrer_of)
-        self._host = lru_cache(100_000)(host_of)
-        self._judge = lru_cache(100_000)(self._judge_one)
+        # Addresses may be long: what is kept of them stays small beside a batch.
+        self._campaign = lru_cache(10_000)(classifier.campaign_of)
+        self._referrer = lru_cache(10_000)(classifier.referrer_of)
+        self._host = lru_cache(10_000)(host_of)
+        self._judge = lru_cache(10_000)(self._judge_one)
 
     def __call__(self, batch: pa.RecordBatch) -> pa.StructArray:
         sent_names = list(_SENT.values())

@@ -18,15 +18,38 @@ from clickstream_dagster.processing.plugins import ArrowPlugin
 # Programs that name themselves without being in ua-parser's list of spiders.
 _PROGRAM = re.compile(
     r"(?<!cu)bot\b|crawl|spider|slurp|headless|lighthouse|monitor|preview|scrap|fetcher"
-    r"|^(curl|wget|python|java|go-http|okhttp/[0-9.]+$|libwww|httpie|axios|node)",
+    r"|googleother|mediapartners|phantomjs|httpclient|postman|insomnia"
+    r"|^(curl|wget|python|java|go-http|libwww|httpie|axios|node)",
     re.IGNORECASE,
 )
-_TABLET = re.compile(
-    r"ipad|tablet|kindle|silk|playbook|nexus (7|9|10)|sm-t\d|android(?!.*mobile)", re.IGNORECASE
+_TELEVISION = re.compile(
+    r"smart-?tv|\btv\b|web0s|hbbtv|appletv|googletv|roku|crkey|bravia|\baft[a-z]{1,4}\b",
+    re.IGNORECASE,
 )
-_MOBILE = re.compile(r"mobi|iphone|ipod|android|windows phone|cfnetwork.*darwin", re.IGNORECASE)
+# An Android browser without "Mobile" runs on a tablet; an app's user agent never says "Mobile".
+_TABLET = re.compile(
+    r"ipad|tablet(?! pc)|kindle|silk|playbook|nexus (7|9|10)|sm-t\d"
+    r"|^mozilla.*android(?!.*mobile)",
+    re.IGNORECASE,
+)
+# okhttp and Dart are what Android and Flutter apps send when they set no user agent of their own.
+_MOBILE = re.compile(
+    r"mobi|iphone|ipod|android|windows phone|cfnetwork.*darwin|^okhttp|^dart", re.IGNORECASE
+)
 _MOST_CHARACTERS = 1_000  # a header may be longer; what matters stands in front
-_DESKTOP_OS = {"Windows", "Mac OS X", "Linux", "Ubuntu", "Chrome OS", "Fedora", "FreeBSD"}
+_DESKTOP_OS = {
+    "Windows",
+    "Mac OS X",
+    "Linux",
+    "Ubuntu",
+    "Debian",
+    "Fedora",
+    "Chrome OS",
+    "FreeBSD",
+    "OpenBSD",
+    "NetBSD",
+    "Solaris",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +111,8 @@ def _version(*parts: str | None) -> str | None:
 def _category(text: str, os_family: str | None, is_bot: bool) -> str:
     if is_bot:
         return "Bot"
+    if _TELEVISION.search(text):
+        return "Other"
     if _TABLET.search(text):
         return "Tablet"
     if _MOBILE.search(text):

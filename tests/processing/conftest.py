@@ -81,7 +81,10 @@ def city_database(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
     writer.insert_network(
         IPSet(["2001:218::/32"]),
-        {"continent": {"names": {"en": "Asia"}}, "country": {"names": {"en": "Japan"}}},
+        {
+            "continent": {"names": {"en": "Asia"}},
+            "country": {"iso_code": "JP", "names": {"en": "Japan"}},
+        },
     )
     path = tmp_path_factory.mktemp("geo") / "city.mmdb"
     writer.to_db_file(str(path))

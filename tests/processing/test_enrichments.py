@@ -1,17 +1,24 @@
 """User agents and addresses become columns, once per distinct value."""
 
 import logging
+import pickle
 from pathlib import Path
 
 import maxminddb
 import pyarrow as pa
 import pytest
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
 
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.processing.events import EVENT, conform
 from clickstream_dagster.processing.plugins import PluginContext
 from clickstream_plugins.ip import IpEnrichment, first_public_address, place_of
+from clickstream_plugins.sub_continents import SUB_CONTINENTS
 from clickstream_plugins.ua import UaEnrichment, parse_user_agent
+from tests.plugins.events_input import rows_of
+from tests.processing.conftest import Pipeline
+from tests.processing.records_input import event, plain, record
 
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
@@ -72,6 +79,8 @@ def test_user_agents_fill_the_device_and_leave_the_rest() -> None:
         ("unknown, 81.2.69.142:443", "81.2.69.142"),
         ("[2001:218::1]:8080", "2001:218::1"),
         ("::ffff:81.2.69.142", "81.2.69.142"),
+        ("::ffff:10.0.0.1, 2001:218::1%eth0", "2001:218::1%eth0"),
+        ("100.64.0.1, 169.254.1.1, 172.16.0.1, fe80::1, fc00::1, ::1, 224.0.0.1", None),
         ("127.0.0.1", None),
         ("shop.example", None),
         ("", None),
@@ -90,8 +99,76 @@ def test_addresses_fill_the_place(city_database: str) -> None:
         "country": "United Kingdom",
         "metro": "501",
         "region": "England",
+        "sub_continent": "Northern Europe",
     }
     assert [row["geo"]["country"] for row in rows[1:]] == ["Japan", None, None, None]
+    assert rows[1]["geo"]["sub_continent"] == "Eastern Asia"
+
+
+def test_the_locale_stays_the_device_s(city_database: str) -> None:
+    plugin = IpEnrichment(PluginContext("demo", ("shop",), city_database))
+    found = rows_of(plugin, {"ip": "81.2.69.1", "geo": {"locale": "de-AT"}}, {"ip": "81.2.69.1"})
+    assert [(row["geo"]["locale"], row["geo"]["city"]) for row in found] == [
+        ("de-AT", "London"),
+        (None, "London"),
+    ]
+
+
+def city_file(path: Path, city: str) -> str:
+    """Write a database in which 81.2.69.0/24 is in a city; swapped in at once, as a fetch does."""
+    writer = MMDBWriter(6, "Test-City", languages=["en"], ipv4_compatible=True)
+    writer.insert_network(IPSet(["81.2.69.0/24"]), {"city": {"names": {"en": city}}})
+    writer.to_db_file(f"{path}.new")
+    Path(f"{path}.new").replace(path)
+    return str(path)
+
+
+def test_a_replaced_database_is_read_by_the_next_batch_and_not_by_the_one_at_work(
+    tmp_path: Path,
+) -> None:
+    def cities(plugin: IpEnrichment) -> list[str]:
+        return [row["geo"]["city"] for row in rows_of(plugin, {"ip": "81.2.69.1"})]
+
+    path = city_file(tmp_path / "city.mmdb", "London")
+    context = PluginContext("demo", ("shop",), path)
+    at_work = IpEnrichment(context)
+    at_work.check()
+    # A task of the batch that has begun before the swap, and one that begins after it.
+    table = conform(pa.table({"ip": pa.array(["81.2.69.1"] * 2)}), EVENT)
+    running = at_work.apply(iter(table.to_batches(max_chunksize=1)))
+    next(running)
+    city_file(Path(path), "Paris")
+    assert next(running).column("geo")[0].as_py()["city"] == "London"
+    following = IpEnrichment(context)
+    following.check()
+    assert cities(following) == ["Paris"]
+    assert cities(pickle.loads(pickle.dumps(at_work))) == ["London"]
+    city_file(Path(path), "Rome")
+    assert cities(IpEnrichment(context)) == ["Rome"]
+
+
+def test_a_replaced_database_reaches_the_next_batch_of_the_same_engine(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    for city in ("London", "Paris"):
+        path = city_file(tmp_path / "city.mmdb", city)
+        records = [record(plain(event(city)), ip="81.2.69.1", rid=city)]
+        pipeline.process(city, records, geo_database=path)
+    found = {row["event_id"]: row["geo"]["city"] for row in pipeline.rows("ods_event")}
+    assert found == {"London": "London", "Paris": "Paris"}
+
+
+def test_every_country_has_one_sub_continent() -> None:
+    assert len(SUB_CONTINENTS) == 250
+    expected = {
+        "US": "Northern America",
+        "BR": "South America",
+        "DE": "Western Europe",
+        "IN": "Southern Asia",
+        "ZA": "Southern Africa",
+        "AU": "Australia and New Zealand",
+    }
+    assert {code: SUB_CONTINENTS[code] for code in expected} == expected
 
 
 def test_without_a_database_the_place_is_null_and_one_warning_says_so(

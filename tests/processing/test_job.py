@@ -467,7 +467,7 @@ def test_a_wrong_setting_fails_before_anything_starts(change: dict, message: str
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("nothing", r"no plug-in 'nothing'.*ip, ua"),
+        ("nothing", r"no plug-in 'nothing'.*ip, traffic_source, ua"),
         ("no.such.module:Plugin", "can't be loaded"),
         ("json:JSONDecoder", "not a class derived from"),
     ],

@@ -98,6 +98,11 @@ def test_a_choice_is_checked_without_being_made() -> None:
         check_choice("sdkk", TRANSFORMERS)
 
 
+def test_a_plugin_that_needs_a_config_says_so_before_a_batch() -> None:
+    with pytest.raises(PluginError, match="config key 'tiers' is missing"):
+        check_choice(f"{MODULE}:Tier", ENRICHMENTS)
+
+
 def test_a_choice_on_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "tier.yaml").write_text("tiers: [gold, silver]\n")
     assert PluginChoice.parse("ua") == PluginChoice("ua")
