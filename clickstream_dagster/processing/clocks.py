@@ -24,8 +24,10 @@ _NEVER = np.iinfo(np.int64).min
 _TIMES = ("_session_start_timestamp", "_previous_timestamp")
 
 
-def correct_clocks(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Give EVENT rows with the times of wrong clocks shifted.
+def correct_clocks(
+    batches: Iterator[pa.RecordBatch], *, shift: bool = True
+) -> Iterator[pa.RecordBatch]:
+    """Give EVENT rows with the times of wrong clocks shifted, or without `shift` as they are.
 
     A clock is wrong when it is more than MAX_CLOCK_DIFFERENCE_MS off the collector's at the time
     of the upload: the event, the user's first touch and the times in its attributes are shifted by
@@ -34,10 +36,10 @@ def correct_clocks(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch
     was sent.
     """
     for batch in batches:
-        yield _corrected(batch)
+        yield _corrected(batch, shift)
 
 
-def _corrected(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _corrected(batch: pa.RecordBatch, allowed: bool) -> pa.RecordBatch:
     sent = batch.column("event_timestamp")
     shift = _shift(
         *(
@@ -47,7 +49,7 @@ def _corrected(batch: pa.RecordBatch) -> pa.RecordBatch:
     )
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     columns["event_timestamp_original"] = sent
-    if shift.any():
+    if allowed and shift.any():
         corrected = pc.add(sent, pa.array(shift))
         days = pc.divide(corrected, _DAY_MS)
         columns["event_timestamp"] = corrected

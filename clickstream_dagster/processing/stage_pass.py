@@ -84,11 +84,10 @@ def stage(
     steps: list[Apply | Plugin] = [
         watched_by_job(partial(_read_share, shares=shares, directory=directory), "reading"),
         _step(transformer, keeps_rows=False),
+        watched_by_job(partial(correct_clocks, shift=settings.correct_clocks), "correcting clocks"),
+        *(_step(enrichment, keeps_rows=True) for enrichment in enrichments),
+        watched_by_job(partial(stage_events, rule=rule), "staging"),
     ]
-    if settings.correct_clocks:
-        steps.append(watched_by_job(correct_clocks, "correcting clocks"))
-    steps += [_step(enrichment, keeps_rows=True) for enrichment in enrichments]
-    steps.append(watched_by_job(partial(stage_events, rule=rule), "staging"))
 
     tasks = spark.range(0, len(shares), 1, len(shares))
     pieces: list[Piece] = []

@@ -11,6 +11,7 @@ from tests.processing.conftest import Pipeline
 from tests.processing.records_input import NOW_MS, event, plain, record
 
 EARLIER = pa.schema([field for field in ODS_EVENT if not field.name.startswith("traffic_source_")])
+EVERY = ("ua", "ip", "traffic_source")
 PAGE = {"_page_url": "https://shop.example/?utm_source=a&utm_medium=sms"}
 
 
@@ -29,7 +30,9 @@ def earlier_lake(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Pipelin
 
 
 def test_columns_are_added_and_old_rows_have_none(earlier_lake: Pipeline) -> None:
-    earlier_lake.process("b2", [record(plain(event("e3", attributes=PAGE)), rid="r2")])
+    earlier_lake.process(
+        "b2", [record(plain(event("e3", attributes=PAGE)), rid="r2")], enrichments=EVERY
+    )
     table = earlier_lake.lake.table("ods_event")
     assert [field.name for field in table.schema().fields] == ODS_EVENT.names
     channels = [row["traffic_source_channel_group"] for row in earlier_lake.rows("ods_event")]
@@ -39,7 +42,9 @@ def test_columns_are_added_and_old_rows_have_none(earlier_lake: Pipeline) -> Non
 
 def test_a_file_of_the_earlier_version_is_written_again(earlier_lake: Pipeline) -> None:
     # An earlier copy of e2 makes the old file be written again without it.
-    counters = earlier_lake.process("b2", [record(plain(event("e2", attributes=PAGE)), rid="r0")])
+    counters = earlier_lake.process(
+        "b2", [record(plain(event("e2", attributes=PAGE)), rid="r0")], enrichments=EVERY
+    )
     assert (counters.written, counters.superseded) == (1, 1)
     rows = {row["event_id"]: row for row in earlier_lake.rows("ods_event")}
     assert rows["e1"]["traffic_source_channel_group"] is None
@@ -47,7 +52,9 @@ def test_a_file_of_the_earlier_version_is_written_again(earlier_lake: Pipeline) 
 
 
 def test_the_warehouse_sees_old_and_new_rows(earlier_lake: Pipeline) -> None:
-    earlier_lake.process("b2", [record(plain(event("e3", attributes=PAGE)), rid="r2")])
+    earlier_lake.process(
+        "b2", [record(plain(event("e3", attributes=PAGE)), rid="r2")], enrichments=EVERY
+    )
     with duckdb.connect() as conn:
         show_lake(conn, str(earlier_lake.sink), "demo")
         query = "select event_id, traffic_source_channel_group from demo_lake.ods_event order by 1"
