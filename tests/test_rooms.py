@@ -27,8 +27,13 @@ MAY_IMPORT = {
     "deployment": set(),
     "definitions": {"defs", "deployment"},
     "ui": {"deployment"},
+    "plugin_scaffold": {"processing"},
+    "plugin_commands": {"plugin_scaffold", "processing"},
     "demo": {"definitions", "deployment", "sample"},
-    "cli": {"backfill", "demo", "ui", "resources", "processing", "collector", "sample"},
+    "cli": {
+        *("backfill", "demo", "plugin_commands", "ui"),
+        *("resources", "processing", "collector", "sample"),
+    },
 }
 
 
