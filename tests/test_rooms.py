@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "definitions": {"defs", "deployment"},
     "ui": {"deployment"},
     "plugin_scaffold": {"processing"},
-    "plugin_commands": {"plugin_scaffold", "processing"},
+    "geo_fetch": {"processing"},
+    "plugin_commands": {"geo_fetch", "plugin_scaffold", "processing"},
     "demo": {"definitions", "deployment", "sample"},
     "cli": {
         *("backfill", "demo", "plugin_commands", "ui"),

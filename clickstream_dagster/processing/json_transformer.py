@@ -1,24 +1,25 @@
-"""A base for transformers of other SDKs whose bodies are JSON arrays of events.
+"""What transformers of JSON bodies share, and a base for those of other SDKs.
 
-A subclass says how an event is built and which of its parts become which columns; parsing, typing
-of parameters and bad records are done here, set-based, as for the built-in SDKs.
+A subclass of JsonTransformer says which parts of an event become which columns; finding the events,
+bad records and their bytes are the same for every SDK. No Python runs per event.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from clickstream_dagster.processing.events import EVENT, conform
-from clickstream_dagster.processing.key_values import KeyValues, value_fields
+from clickstream_dagster.processing.json_values import JsonBatch
 from clickstream_dagster.processing.limits import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
-from clickstream_dagster.processing.native import connect, parse_json
 from clickstream_dagster.processing.plugins import ArrowPlugin
-from clickstream_dagster.processing.requests import BadReason, envelope
+from clickstream_dagster.processing.requests import BadReason, body_fault, envelope
 
+Columns = dict[str, pa.Array]
+
+_DAY_MS = 86_400_000
 _OF_REQUEST = (
     "request_id",
     "ingest_timestamp",
@@ -29,32 +30,6 @@ _OF_REQUEST = (
     "source_object",
     "source_line",
 )
-_QUERY = """
-with parsed as (
-    select * exclude (bad_reason, bad_detail), {{parse}} as elements
-    from requests
-    where bad_reason is null
-),
-element as (
-    select
-        * exclude (elements),
-        unnest(elements) as e,
-        unnest(range(len(elements)))::integer as request_position
-    from parsed
-)
-select {columns}, place, request_position, {of_request}, to_json(e) as element
-from element
-"""
-_SILENT = f"""
-select
-    * exclude (bad_reason),
-    case
-        when not json_valid(body) then '{BadReason.NOT_JSON}'
-        when json_type(body) <> 'ARRAY' then '{BadReason.NOT_AN_ARRAY}'
-        when json_array_length(body) > 0 then '{BadReason.NOT_JSON}'
-    end as bad_reason
-from silent
-"""
 _MISSING = {
     "event_id": BadReason.MISSING_EVENT_ID,
     "event_name": BadReason.MISSING_EVENT_NAME,
@@ -65,95 +40,112 @@ _MISSING = {
 
 
 class JsonTransformer(ArrowPlugin):
-    """Turn JSON arrays of events into EVENT rows.
+    """Turn JSON arrays of events into EVENT rows: a subclass gives their `columns`.
 
-    `structure` is the DuckDB structure of a body, as `from_json` takes it: `[{"id": "VARCHAR"}]`.
-    `columns` is the list of a SQL select: columns of EVENT, made of `e`, one element of the body,
-    and of what requests have. It gives at least event_id, event_name, app_id, user_pseudo_id and
-    event_timestamp (ms UTC); a column `params` of type MAP(VARCHAR, JSON) becomes event_params.
-    An event without one of these, or a body that can't be read, becomes a bad row.
+    An event without one of the needed columns, or a body that can't be read, becomes a bad row
+    with its bytes.
     """
 
-    structure: ClassVar[str]
-    columns: ClassVar[str]
+    @abstractmethod
+    def columns(self, json: JsonBatch, events: np.ndarray, requests: pa.RecordBatch) -> Columns:
+        """Give columns of EVENT, a row for each of `events`, the nodes of objects in `json`.
+
+        `requests` has the request of each event, parallel to them. At least event_id, event_name,
+        app_id, user_pseudo_id and event_timestamp (ms UTC) are given; what is left out is null.
+        """
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Give the events of each batch of requests, and its bad records."""
-        query = _QUERY.format(columns=self.columns, of_request=", ".join(_OF_REQUEST))
-        with connect() as connection:
-            for batch in batches:
-                place = pa.array(range(batch.num_rows), pa.int64())
-                requests = pa.Table.from_batches([batch]).append_column("place", place)
-                connection.register("requests", requests)
-                events = parse_json(connection, query, "body", self.structure)
-                connection.unregister("requests")
-                yield from self._events(events, requests).to_batches()
-                yield from self._bad_requests(requests, events, connection).to_batches()
+        for requests in batches:
+            for columns in self._rows(requests):
+                size = len(columns["request_id"])
+                columns["project_id"] = pa.repeat(self.context.project_id, size)
+                yield from conform(pa.table(columns), EVENT).to_batches()
 
-    def _events(self, events: pa.Table, requests: pa.Table) -> pa.Table:
-        columns = {name: events.column(name).combine_chunks() for name in events.column_names}
-        reason = pa.nulls(events.num_rows, pa.string())
-        for name, missing in _MISSING.items():
-            column = columns[name]
-            lacks = column.is_null()
-            if pa.types.is_string(column.type):
-                lacks = pc.or_kleene(lacks, pc.equal(column, ""))
-            reason = pc.if_else(pc.and_(lacks, reason.is_null()), str(missing), reason)
-        time = columns["event_timestamp"].cast(pa.int64())
-        plausible = pc.and_(
-            pc.greater_equal(time, MIN_TIMESTAMP_MS), pc.less(time, MAX_TIMESTAMP_MS)
-        ).fill_null(False)
-        out_of_range = pc.and_(pc.invert(plausible), reason.is_null())
-        reason = pc.if_else(out_of_range, str(BadReason.TIMESTAMP_OUT_OF_RANGE), reason)
-        time = pc.if_else(plausible, time, pa.scalar(None, pa.int64()))
-        if "params" in columns:
-            params = KeyValues(columns.pop("params"))
-            fields = value_fields(params.values)
-            columns["event_params"] = params.structs(fields, np.full(len(params.row), True))
-        is_bad = reason.is_valid()
-        lines = pc.if_else(is_bad, columns["place"], pa.scalar(None, pa.int64()))
-        payload = pc.if_else(is_bad, columns["element"], pa.scalar(None, pa.string()))
-        columns |= {
-            "event_timestamp": time,
-            "event_date": time.cast(pa.timestamp("ms")).cast(pa.date32(), safe=False),
-            "event_server_timestamp_offset": pc.subtract(columns["ingest_timestamp"], time),
-            "event_previous_timestamp": pa.repeat(pa.scalar(0, pa.int64()), events.num_rows),
-            "project_id": pa.repeat(self.context.project_id, events.num_rows),
-            "is_bot": pa.repeat(False, events.num_rows),
-            "bad_reason": reason,
-            "envelope": _envelopes(requests, lines),
-            "payload": payload.cast(pa.binary()),
-        }
-        return conform(pa.table(columns), EVENT)
-
-    def _bad_requests(
-        self, requests: pa.Table, events: pa.Table, connection: duckdb.DuckDBPyConnection
-    ) -> pa.Table:
-        """Give one row for every request that could not be read."""
-        bad = requests.filter(requests.column("bad_reason").is_valid())
-        spoke = pc.is_in(requests.column("place"), events.column("place").combine_chunks())
-        silent = requests.filter(pc.and_(requests.column("bad_reason").is_null(), pc.invert(spoke)))
-        if silent.num_rows:
-            connection.register("silent", silent)
-            judged = connection.sql(_SILENT).to_arrow_table().select(requests.column_names)
-            connection.unregister("silent")
-            judged = judged.filter(judged.column("bad_reason").is_valid())
-            bad = pa.concat_tables([bad, judged.cast(requests.schema)])
-        columns = {
-            ("app_id" if name == "request_app_id" else name): bad.column(name)
-            for name in bad.column_names
-            if name not in ("record", "body", "place")
-        }
-        lines = [line.strip() for line in bad.column("record").to_pylist()]
-        columns["envelope"] = pa.array([envelope(line) for line in lines], pa.string())
-        columns["payload"] = pa.array(lines, pa.binary())
-        columns["project_id"] = pa.repeat(self.context.project_id, bad.num_rows)
-        return conform(pa.table(columns), EVENT)
+    def _rows(self, requests: pa.RecordBatch) -> Iterator[Columns]:
+        json = JsonBatch(requests.column("body"))
+        events, first = json.elements(json.roots)
+        request = np.repeat(np.arange(requests.num_rows), np.diff(first))
+        position = (np.arange(len(events)) - first[request]).astype(np.int32)
+        if len(events):
+            given = self.columns(json, events, requests.take(pa.array(request)))
+            columns = of_requests(requests, request, position) | given
+            reason = _bad_reason(columns, json.is_object(events))
+            time = plausible_ms(columns["event_timestamp"])
+            days = pc.divide(time, _DAY_MS)
+            columns |= {
+                "event_timestamp": time,
+                "event_date": days.cast(pa.int32()).cast(pa.date32()),
+                "event_server_timestamp_offset": pc.subtract(columns["ingest_timestamp"], time),
+                "event_previous_timestamp": pa.repeat(pa.scalar(0, pa.int64()), len(events)),
+                "is_bot": pa.repeat(False, len(events)),
+                "bad_reason": reason,
+            }
+            bad = np.flatnonzero(np.asarray(reason.is_valid()))
+            if len(bad):
+                place = np.full(len(events), len(bad))
+                place[bad] = np.arange(len(bad))
+                found = {
+                    "envelope": envelopes(requests, request[bad]),
+                    "payload": pa.array(map(json.written, events[bad]), pa.binary()),
+                }
+                for name, values in found.items():
+                    nothing = pa.nulls(1, values.type)
+                    columns[name] = pa.concat_arrays([values, nothing]).take(pa.array(place))
+            yield columns
+        unread = unread_requests(requests, json)
+        if len(unread["request_id"]):
+            yield unread
 
 
-def _envelopes(requests: pa.Table, places: pa.Array) -> pa.Array:
-    """Give the envelope of the request at each place, null for null; each is made once."""
-    encoded = places.dictionary_encode()
-    records = requests.column("record").take(encoded.dictionary).to_pylist()
-    made = pa.array([envelope(record) for record in records], pa.string())
+def _bad_reason(columns: Columns, is_object: np.ndarray) -> pa.StringArray:
+    time = columns["event_timestamp"]
+    out_of_range = pc.and_(time.is_valid(), plausible_ms(time).is_null())
+    reason = pc.if_else(
+        out_of_range, BadReason.TIMESTAMP_OUT_OF_RANGE.value, pa.scalar(None, pa.string())
+    )
+    for name, missing in reversed(_MISSING.items()):
+        lacks = columns[name].is_null()
+        if pa.types.is_string(columns[name].type):
+            lacks = pc.or_kleene(lacks, pc.equal(columns[name], ""))
+        reason = pc.if_else(lacks, missing.value, reason)
+    return pc.if_else(pa.array(is_object), reason, BadReason.NOT_AN_OBJECT.value)
+
+
+def of_requests(requests: pa.RecordBatch, request: np.ndarray, position: np.ndarray) -> Columns:
+    """Give what events have from their requests, and their place there, from 0."""
+    index = pa.array(request)
+    columns = {name: requests.column(name).take(index) for name in _OF_REQUEST}
+    # An event without a platform has its request's.
+    columns["platform"] = requests.column("platform").take(index)
+    return columns | {"request_position": pa.array(position)}
+
+
+def plausible_ms(ms: pa.Int64Array) -> pa.Int64Array:
+    """Give times of the years 2000 to 2099, ms UTC; others are null."""
+    plausible = pc.and_(pc.greater_equal(ms, MIN_TIMESTAMP_MS), pc.less(ms, MAX_TIMESTAMP_MS))
+    return pc.if_else(plausible, ms, pa.scalar(None, pa.int64()))
+
+
+def envelopes(requests: pa.RecordBatch, request: np.ndarray) -> pa.StringArray:
+    """Give the envelope of each request; one that is named often is read once."""
+    encoded = pa.array(request).dictionary_encode()
+    records = requests.column("record").take(encoded.dictionary)
+    made = pa.array([envelope(record) for record in records.to_pylist()], pa.string())
     return made.take(encoded.indices)
+
+
+def unread_requests(requests: pa.RecordBatch, json: JsonBatch) -> Columns:
+    """Give the requests of which no event could be read, but for empty arrays."""
+    reason, detail = body_fault(json, requests.column("bad_reason"), requests.column("bad_detail"))
+    bad = requests.filter(reason.is_valid())
+    lines = [line.strip() for line in bad.column("record").to_pylist()]
+    return {
+        **{name: bad.column(name) for name in _OF_REQUEST},
+        "platform": bad.column("platform"),
+        "app_id": bad.column("request_app_id"),
+        "bad_reason": reason.drop_null(),
+        "bad_detail": detail.filter(reason.is_valid()),
+        "envelope": pa.array([envelope(line) for line in lines], pa.string()),
+        "payload": pa.array(lines, pa.binary()),
+    }

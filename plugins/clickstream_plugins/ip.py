@@ -10,16 +10,14 @@ geo fetch` does it): the next batch reads the new one, a batch at work keeps the
 
 import ipaddress
 import logging
-import os
-import threading
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from clickstream_dagster.errors import SettingError
+from clickstream_dagster.processing.city_database import Version, shared_database
 from clickstream_dagster.processing.distinct import look_up_distinct, with_fields
 from clickstream_dagster.processing.plugins import ArrowPlugin
 from clickstream_plugins.sub_continents import SUB_CONTINENTS
@@ -29,60 +27,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("clickstream.ip")
 
-_PROBED_ENTRIES = 1_000
 _FIELDS = ("city", "continent", "country", "metro", "region", "sub_continent")
 _TYPE = pa.struct([(name, pa.string()) for name in _FIELDS])
-
-Version = tuple[int, int, int]
-"""Which file stands under a path: inode, size, time of change."""
-
-# What this process has open: the versions that batches at work may have begun with. A reader that
-# is dropped here stays open as long as a task holds it.
-_open: "dict[tuple[str, Version], Reader]" = {}
-_open_lock = threading.Lock()
-_KEPT_VERSIONS = 3
-
-
-def open_database(path: str) -> "Reader":
-    """Open a city database. Raises SettingError when it is missing or no readable MMDB."""
-    import maxminddb
-
-    try:
-        reader = maxminddb.open_database(path)
-        # A damaged tree or data section shows when entries are read, not when it is opened.
-        for _ in islice(reader, _PROBED_ENTRIES):
-            pass
-    except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
-        raise SettingError(
-            f"the address database {path} can't be read: {error}; name a MaxMind DB file with"
-            " cities (geo_database in the YAML, --geo-db on the command line), or none at all"
-        ) from error
-    return reader
-
-
-def shared_database(path: str, version: Version | None = None) -> tuple[Version, "Reader"]:
-    """Give a reader that the tasks of this process share, and the version of its file.
-
-    A `version` that this process has open already is given again, whatever stands under the path
-    now. Raises SettingError as `open_database` does.
-    """
-    with _open_lock:
-        if version is None or (path, version) not in _open:
-            version = _version(path)
-        if (path, version) not in _open:
-            _open[path, version] = open_database(path)
-            versions = [key for key in _open if key[0] == path]
-            for key in versions[:-_KEPT_VERSIONS]:
-                del _open[key]
-        return version, _open[path, version]
-
-
-def _version(path: str) -> Version:
-    try:
-        found = os.stat(path)
-    except OSError:  # opening it says what is wrong
-        return (0, 0, 0)
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def first_public_address(text: str) -> str | None:

