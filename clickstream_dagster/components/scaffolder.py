@@ -30,13 +30,14 @@ attributes:
   # interval: 1 hour # or 12 hours, 1 day, a cron expression
   # grace_minutes: 10 # between the end of a window and its processing
   # freshness_days: 3 # events that arrive later are counted and dropped
+  # correct_clocks: true # shift the events of clocks that are far off
   # trigger: schedule # or arrivals, both; without it, start them in the UI
   # arrivals:
   #   mode: listing # or sqs, with the queue_url of a queue that S3 sends notifications to
 
   # engine: sail # or spark, sc://host:port
   # transformer: sdk
-  # enrichments: [ua, ip, traffic_source]
+  # enrichments: [ua, ip] # traffic_source tells campaigns and channels
   # geo_database: data/geo/city.mmdb # `clickstream geo fetch` gets it; else events have no place
 
   # owners: ["team:growth"]
