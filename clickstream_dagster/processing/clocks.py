@@ -31,9 +31,9 @@ def correct_clocks(
 
     A clock is wrong when it is more than MAX_CLOCK_DIFFERENCE_MS off the collector's at the time
     of the upload: the event, the user's first touch and the times in its attributes are shifted by
-    the difference. An event that then still lies that far behind its arrival, or whose upload
-    has no time, is taken to have happened when it arrived. `event_timestamp_original` keeps what
-    was sent.
+    the difference. An event whose request does not tell its time of upload stays as it is, and so
+    do the copies of it that a retry brings: they are one event only while their times agree.
+    `event_timestamp_original` keeps what was sent.
     """
     for batch in batches:
         yield _corrected(batch, shift)
@@ -57,8 +57,11 @@ def _corrected(batch: pa.RecordBatch, allowed: bool) -> pa.RecordBatch:
         columns["event_server_timestamp_offset"] = pc.subtract(
             columns["ingest_timestamp"], corrected
         )
-        first_touch = columns["user_first_touch_timestamp"]
-        columns["user_first_touch_timestamp"] = pc.add(first_touch, pa.array(shift))
+        touched = np.asarray(columns["user_first_touch_timestamp"].fill_null(0))
+        columns["user_first_touch_timestamp"] = pa.array(
+            np.where(_is_plausible(touched), touched + shift, touched),
+            mask=np.asarray(columns["user_first_touch_timestamp"].is_null()),
+        )
         columns["event_params"] = _shifted_times(columns["event_params"], shift)
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=batch.schema)
 
@@ -70,9 +73,12 @@ def _shift(sent: np.ndarray, arrived: np.ndarray, uploaded: np.ndarray) -> np.nd
     difference = np.where(tells, arrived - np.where(tells, uploaded, 0), 0)
     shift = np.where(np.abs(difference) > MAX_CLOCK_DIFFERENCE_MS, difference, 0)
     # A clock that was set between the event and its upload may say anything.
-    shift = np.where(is_event & (sent + shift < MIN_TIMESTAMP_MS), 0, shift)
-    ahead = np.where(is_event, sent + shift - arrived, 0)
-    return np.where(ahead > MAX_CLOCK_DIFFERENCE_MS, shift - ahead, shift)
+    moved = np.where(is_event, sent + shift, MIN_TIMESTAMP_MS)
+    return np.where(_is_plausible(moved), shift, 0)
+
+
+def _is_plausible(ms: np.ndarray) -> np.ndarray:
+    return (ms >= MIN_TIMESTAMP_MS) & (ms < MAX_TIMESTAMP_MS)
 
 
 def _shifted_times(params: pa.ListArray, shift: np.ndarray) -> pa.ListArray:
@@ -96,7 +102,9 @@ def _shifted_times(params: pa.ListArray, shift: np.ndarray) -> pa.ListArray:
     whole = value.field("int_value")
     is_whole = np.asarray(whole.is_valid())
     numbers = np.asarray(whole.fill_null(0)).copy()
-    numbers[place] += shift[row]
+    # Numbers that are no times stay as they are.
+    is_time = _is_plausible(numbers[place])
+    numbers[place[is_time]] += shift[row[is_time]]
     fields = {field.name: value.field(field.name) for field in value.type}
     fields["int_value"] = pa.array(numbers, mask=~is_whole)
     value = pa.StructArray.from_arrays(list(fields.values()), list(fields))

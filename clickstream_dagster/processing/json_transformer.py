@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from clickstream_dagster.processing.events import EVENT, conform
 from clickstream_dagster.processing.json_values import JsonBatch
-from clickstream_dagster.processing.limits import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
+from clickstream_dagster.processing.limits import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS, SLICE_EVENTS
 from clickstream_dagster.processing.plugins import ArrowPlugin
 from clickstream_dagster.processing.requests import BadReason, body_fault, envelope
 
@@ -64,11 +64,9 @@ class JsonTransformer(ArrowPlugin):
 
     def _rows(self, requests: pa.RecordBatch) -> Iterator[Columns]:
         json = JsonBatch(requests.column("body"))
-        events, first = json.elements(json.roots)
-        request = np.repeat(np.arange(requests.num_rows), np.diff(first))
-        position = (np.arange(len(events)) - first[request]).astype(np.int32)
-        if len(events):
-            given = self.columns(json, events, requests.take(pa.array(request)))
+        bare = requests.drop_columns(["body", "record"])
+        for events, request, position in event_slices(json):
+            given = self.columns(json, events, bare.take(pa.array(request)))
             columns = of_requests(requests, request, position) | given
             reason = _bad_reason(columns, json.is_object(events))
             time = plausible_ms(columns["event_timestamp"])
@@ -96,6 +94,20 @@ class JsonTransformer(ArrowPlugin):
         unread = unread_requests(requests, json)
         if len(unread["request_id"]):
             yield unread
+
+
+def event_slices(json: JsonBatch) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Give the elements of bodies, some thousands at a time: nodes, requests and places there.
+
+    What is repeated for each event of a request (its address, its envelope) then stays small,
+    however many elements a body has.
+    """
+    events, first = json.elements(json.roots)
+    request = np.repeat(np.arange(json.size), np.diff(first))
+    position = (np.arange(len(events)) - first[request]).astype(np.int32)
+    for start in range(0, len(events), SLICE_EVENTS):
+        part = slice(start, start + SLICE_EVENTS)
+        yield events[part], request[part], position[part]
 
 
 def _bad_reason(columns: Columns, is_object: np.ndarray) -> pa.StringArray:
@@ -139,7 +151,7 @@ def unread_requests(requests: pa.RecordBatch, json: JsonBatch) -> Columns:
     """Give the requests of which no event could be read, but for empty arrays."""
     reason, detail = body_fault(json, requests.column("bad_reason"), requests.column("bad_detail"))
     bad = requests.filter(reason.is_valid())
-    lines = [line.strip() for line in bad.column("record").to_pylist()]
+    lines = [line.strip(b"\r\n") for line in bad.column("record").to_pylist()]
     return {
         **{name: bad.column(name) for name in _OF_REQUEST},
         "platform": bad.column("platform"),

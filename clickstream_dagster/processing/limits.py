@@ -11,6 +11,14 @@ MAX_BODY_BYTES = 32 << 20
 MIN_TIMESTAMP_MS = 946_684_800_000  # 2000-01-01
 MAX_TIMESTAMP_MS = 4_102_444_800_000  # 2100-01-01
 
+# What a request tells beside its body is repeated for each of its events, so it is cut at as many
+# characters: addresses and user agents of servers that pass on what they get have fewer.
+MAX_REQUEST_TEXT_CHARACTERS = 4_096
+MAX_ENVELOPE_CHARACTERS = 16_384
+
+# Events that become columns at once: a body of some megabytes may hold a million of them.
+SLICE_EVENTS = 16_384
+
 # Ids are keys: one that is longer can't be cut, so its event is bad. Redshift's VARCHAR(255).
 MAX_ID_CHARACTERS = 255
 

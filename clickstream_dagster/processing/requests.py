@@ -2,13 +2,13 @@
 
 import base64
 import binascii
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from isal import isal_zlib
@@ -18,6 +18,8 @@ from clickstream_dagster.processing import json_scan
 from clickstream_dagster.processing.json_values import JsonBatch
 from clickstream_dagster.processing.limits import (
     MAX_BODY_BYTES,
+    MAX_ENVELOPE_CHARACTERS,
+    MAX_REQUEST_TEXT_CHARACTERS,
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
 )
@@ -215,7 +217,7 @@ def _requests(lines: list[_Lines]) -> Iterator[pa.RecordBatch]:
 
     read = JsonBatch(_utf8(records))
     fields = read.fields(read.roots, _FIELDS)
-    request_id = read.texts(fields["rid"])
+    request_id = _bounded(read.texts(fields["rid"]))
     if request_id.null_count:
         places = pc.binary_join_element_wise(
             source_object, pa.array(source_line).cast(pa.string()), "#"
@@ -225,10 +227,10 @@ def _requests(lines: list[_Lines]) -> Iterator[pa.RecordBatch]:
     columns = {
         "request_id": request_id,
         "ingest_timestamp": _ingest_timestamp(read, fields, arrival),
-        "ip": read.texts(fields["ip"]),
-        "user_agent": read.texts(fields["ua"]),
-        "platform": read.texts(fields["platform"]),
-        "request_app_id": read.texts(fields["appId"]),
+        "ip": _bounded(read.texts(fields["ip"])),
+        "user_agent": _bounded(read.texts(fields["ua"])),
+        "platform": _bounded(read.texts(fields["platform"])),
+        "request_app_id": _bounded(read.texts(fields["appId"])),
         "upload_timestamp": _upload_timestamp(read.integers(fields["client_timestamp"]), uri),
         "event_bundle_sequence_id": _query_number(uri, "event_bundle_sequence_id").fill_null(0),
         "source_object": source_object,
@@ -241,6 +243,13 @@ def _requests(lines: list[_Lines]) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_arrays(
             [(part | decoded)[name] for name in REQUEST.names], schema=REQUEST
         )
+
+
+def _bounded(texts: pa.StringArray) -> pa.StringArray:
+    longest = pc.max(pc.binary_length(texts)).as_py() or 0
+    if longest <= MAX_REQUEST_TEXT_CHARACTERS:
+        return texts
+    return pc.utf8_slice_codeunits(texts, 0, MAX_REQUEST_TEXT_CHARACTERS)
 
 
 def _ingest_timestamp(
@@ -359,15 +368,18 @@ def _decoded_columns(
 
 
 def envelope(record: bytes) -> str | None:
-    """Give a sink record without its body as JSON, None if it can't be read."""
+    """Give a sink record without its body as JSON, None if it can't be read.
+
+    A very long one is cut at MAX_ENVELOPE_CHARACTERS: it is repeated for each bad event.
+    """
     try:
-        fields = orjson.loads(record)
-    except orjson.JSONDecodeError:
+        fields = json.loads(record)  # takes half surrogate pairs and NaN, which orjson refuses
+    except (ValueError, RecursionError):
         return None
     if not isinstance(fields, dict):
         return None
     fields.pop("data", None)
-    return orjson.dumps(fields).decode()
+    return json.dumps(fields, separators=(",", ":"))[:MAX_ENVELOPE_CHARACTERS]
 
 
 def decode_body(data: str | None) -> str:
@@ -380,7 +392,8 @@ def decode_body(data: str | None) -> str:
     text = (data or "").strip(_BLANK)
     if not text:
         raise BadBodyError(BadReason.MISSING_BODY, "the record has no data")
-    if text[0] not in "[{":
+    # These are letters of base64, too, but no gzip: the words of JSON.
+    if text[0] not in "[{" and text not in ("null", "true", "false"):
         text = _unpack(text)
     return f"[{text}]" if text.startswith("{") else text
 

@@ -14,6 +14,7 @@ from clickstream_dagster.processing import limits
 from clickstream_dagster.processing.events import EVENT, conform
 from clickstream_dagster.processing.json_transformer import (
     envelopes,
+    event_slices,
     of_requests,
     plausible_ms,
     unread_requests,
@@ -135,9 +136,20 @@ class SdkTransformer(ArrowPlugin):
 
 def _transform(requests: pa.RecordBatch) -> Iterator[Columns]:
     json = JsonBatch(requests.column("body"))
-    events, first = json.elements(json.roots)
-    request = np.repeat(np.arange(requests.num_rows), np.diff(first))
-    position = (np.arange(len(events)) - first[request]).astype(np.int32)
+    for events, request, position in event_slices(json):
+        yield from _slice(requests, json, events, request, position)
+    unread = unread_requests(requests, json)
+    if len(unread["request_id"]):
+        yield unread
+
+
+def _slice(
+    requests: pa.RecordBatch,
+    json: JsonBatch,
+    events: np.ndarray,
+    request: np.ndarray,
+    position: np.ndarray,
+) -> Iterator[Columns]:
     fields = json.fields(events, _FIELDS)
     event_ms = plausible_ms(json.integers(fields["timestamp"]))
     reason = _bad_reason(json, events, fields, event_ms)
@@ -156,22 +168,23 @@ def _transform(requests: pa.RecordBatch) -> Iterator[Columns]:
         fields = {name: nodes[good] for name, nodes in fields.items()}
         request, position = request[good], position[good]
         event_ms = event_ms.take(pa.array(good))
-    if len(request):
-        columns = of_requests(requests, request, position)
-        parts = _Parts(json, fields)
-        yield columns | _events(parts, event_ms, columns)
-        for discarded in parts.discarded:
+    if len(request) == 0:
+        return
+    columns = of_requests(requests, request, position)
+    parts = _Parts(json, fields)
+    yield columns | _events(parts, event_ms, columns)
+    for discarded in parts.discarded:
+        for start in range(0, len(discarded.rows), limits.SLICE_EVENTS):
+            part = slice(start, start + limits.SLICE_EVENTS)
+            rows = discarded.rows[part]
             yield {
-                **of_requests(requests, request[discarded.rows], position[discarded.rows]),
-                "bad_reason": pa.array(discarded.reasons, pa.string()),
-                "payload": pa.array(map(json.written_member, discarded.nodes), pa.binary()),
-                "event_id": json.texts(fields["event_id"][discarded.rows]),
-                "app_id": json.texts(fields["app_id"][discarded.rows]),
-                "envelope": envelopes(requests, request[discarded.rows]),
+                **of_requests(requests, request[rows], position[rows]),
+                "bad_reason": pa.array(discarded.reasons[part], pa.string()),
+                "payload": pa.array(map(json.written_member, discarded.nodes[part]), pa.binary()),
+                "event_id": json.texts(fields["event_id"][rows]),
+                "app_id": json.texts(fields["app_id"][rows]),
+                "envelope": envelopes(requests, request[rows]),
             }
-    unread = unread_requests(requests, json)
-    if len(unread["request_id"]):
-        yield unread
 
 
 class _Parts:

@@ -48,11 +48,11 @@ def correct(*rows: dict) -> list[dict]:
         (NOW_MS + DAY, NOW_MS, NOW_MS + DAY + HOUR, NOW_MS - HOUR),
         (NOW_MS - 365 * DAY, NOW_MS, NOW_MS - 364 * DAY, NOW_MS - DAY),
         (NOW_MS, NOW_MS + 10 * MINUTE + 1, NOW_MS, NOW_MS + 10 * MINUTE + 1),
-        # ahead, and nobody tells by how much
-        (NOW_MS + DAY, NOW_MS, None, NOW_MS),
-        (NOW_MS + 10 * MINUTE + 1, NOW_MS, None, NOW_MS),
+        # ahead, and nobody tells by how much: a retry on a later day is still the same event
+        (NOW_MS + DAY, NOW_MS, None, NOW_MS + DAY),
+        (NOW_MS + DAY, NOW_MS + DAY, None, NOW_MS + DAY),
         # the clock was set back between event and upload
-        (NOW_MS + DAY, NOW_MS, NOW_MS, NOW_MS),
+        (NOW_MS + DAY, NOW_MS, NOW_MS, NOW_MS + DAY),
         # an upload time that can't be
         (NOW_MS, NOW_MS, 5, NOW_MS),
         (NOW_MS, NOW_MS, 9 * 10**18, NOW_MS),
@@ -93,6 +93,22 @@ def test_what_hangs_on_the_clock_is_shifted_with_it() -> None:
     }
     assert bare["user_first_touch_timestamp"] is None
     assert not bare["event_params"]
+
+
+def test_numbers_that_are_no_times_are_not_shifted() -> None:
+    params = [pair("_session_start_timestamp", 2**63 - 1), pair("_previous_timestamp", 0)]
+    (got,) = correct(
+        row(
+            NOW_MS - DAY,
+            NOW_MS,
+            NOW_MS - DAY,
+            event_params=params,
+            user_first_touch_timestamp=2**63 - 1,
+        )
+    )
+    assert got["event_timestamp"] == NOW_MS
+    assert [one["value"]["int_value"] for one in got["event_params"]] == [2**63 - 1, 0]
+    assert got["user_first_touch_timestamp"] == 2**63 - 1
 
 
 def test_bad_rows_pass_as_they_are() -> None:

@@ -1,5 +1,7 @@
 """A batch goes through Spark into the lake: counted, without duplicates, again and again."""
 
+import base64
+import gzip
 import json
 import os
 import shutil
@@ -160,6 +162,15 @@ def test_a_plug_in_on_data_frames_that_loses_rows_is_named(pipeline: Pipeline) -
             "b1", mixed_records(), enrichments=("tests.processing.test_job:EvensOnly",)
         )
     assert pipeline.rows("ods_event") == []
+
+
+def test_a_body_of_very_many_elements_costs_what_it_weighs(pipeline: Pipeline) -> None:
+    many = "[" + ",".join(["1"] * 300_000) + "]"
+    body = base64.b64encode(gzip.compress(many.encode())).decode()
+    sent = [record(body, rid=f"r{n}", ua="u" * 4_000, uri="/" + "x" * 8_000) for n in range(2)]
+    counters = pipeline.process("b1", [*sent, record(plain(event("good")))])
+    assert (counters.written, counters.bad, counters.requests) == (1, 600_000, 3)
+    assert counters.balanced
 
 
 class EvensOnly(Plugin):

@@ -210,5 +210,18 @@ def test_an_envelope_is_the_record_without_its_body() -> None:
     given = json.loads(envelope(json.dumps(record("x" * 100)).encode()))
     assert "data" not in given
     assert given["rid"] == "request-1"
+    odd = b'{"rid": "r", "ua": "half \\ud800", "n": NaN, "data": "x"}'
+    assert envelope(odd) == '{"rid":"r","ua":"half \\ud800","n":NaN}'
+    assert len(envelope(json.dumps(record("x", ua="u" * 100_000)).encode())) == 16_384
     assert envelope(b"no json") is None
     assert envelope(b"[1]") is None
+
+
+def test_what_a_request_repeats_for_its_events_is_bounded(tmp_path: Path) -> None:
+    (row,) = read(write_object(tmp_path / "a.gz", [record(plain(event()), ua="名" * 10_000)]))
+    assert row["user_agent"] == "名" * 4_096
+
+
+@pytest.mark.parametrize("word", ["null", "true", "false"])
+def test_a_word_of_json_is_not_taken_for_base64(word: str) -> None:
+    assert decode_body(word) == word

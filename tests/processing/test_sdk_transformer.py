@@ -225,6 +225,7 @@ def test_an_event_without_what_it_needs_is_bad_and_costs_no_other(
         ('[{"a": 1] }', ["not_json"]),
         ("5", ["not_an_array"]),
         ("null", ["not_an_array"]),
+        ("true", ["not_an_array"]),
         ("[1] and more", ["not_json"]),
         ("[]", []),
         (" [ ] \n", []),
