@@ -1,7 +1,6 @@
 """Second pass over a batch: merge staged events with the lake, as tasks, and commit both tables."""
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -98,7 +97,7 @@ def _merge_events(
     counters: BatchCounters,
 ) -> None:
     table = lake.table("ods_event")
-    rule = _write_rule(table, settings, attempt)
+    rule = _write_rule(lake, table, settings, attempt)
     live = lake.files("ods_event")
     of_batch = [file for file in live if file.may_hold(settings.batch)]
     replaced = [file for file in of_batch if file.holds_only(settings.batch)]
@@ -137,7 +136,7 @@ def _write_bad(
         if file not in replaced
     }
     written, counters.bad_repeated = write_bad_rows(
-        staged.bad_paths, others, _write_rule(table, settings, attempt)
+        staged.bad_paths, others, _write_rule(lake, table, settings, attempt)
     )
     lake.commit(
         table,
@@ -147,8 +146,9 @@ def _write_bad(
     )
 
 
-def _write_rule(table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
+def _write_rule(lake: Lake, table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
     return WriteRule(
+        storage=lake.storage,
         location=table.location().removeprefix("file://"),
         schema=file_schema(table),
         batch=settings.batch,
@@ -215,12 +215,15 @@ def _run_merge(
 
 def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
     """Write a live file again without some rows and without rows of the batch at hand."""
-    path = os.path.join(
-        os.path.dirname(file.path), f"{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
-    )
-    source = pq.ParquetFile(file.path)
+    folder = file.path.rpartition("/")[0]
+    path = f"{folder}/{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
     first = kept = 0
-    with open_data_file(path, rule.schema) as writer:
+    with (
+        rule.storage.open(file.path) as opened,
+        rule.storage.writing(path) as local,
+        open_data_file(local, rule.schema) as writer,
+    ):
+        source = pq.ParquetFile(opened, pre_buffer=True)
         for number in range(source.num_row_groups):
             group = source.read_row_group(number)
             keep = np.asarray(pc.not_equal(group.column("ingest_batch"), rule.batch)).copy()
@@ -238,7 +241,7 @@ def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
             writer.write_table(pa.table(columns, schema=rule.schema))
     if kept:
         return path
-    os.remove(path)
+    rule.storage.remove([path])
     return None
 
 
