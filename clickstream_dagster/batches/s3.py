@@ -34,13 +34,20 @@ class S3Access:
 
     `region` is an AWS region, `profile` one of the AWS configuration files, `endpoint_url` the
     http(s) address of an S3-compatible server, `kms_key_id` the id, alias or ARN of the KMS key
-    that encrypts what is written; without it the bucket's own setting applies.
+    that encrypts what is written; without it the bucket's own setting applies. `glue_endpoint_url`
+    is the address of the Glue catalog of a lake on S3.
     """
 
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
     kms_key_id: str | None = None
+    glue_endpoint_url: str | None = None
+
+    def glue_client(self, **config: Any) -> Any:
+        """Give a boto3 client of the Glue catalog; `config` changes botocore's settings."""
+        session, _ = _shared(self)
+        return session.client("glue", endpoint_url=self.glue_endpoint_url, config=_config(**config))
 
     def client(self) -> Any:
         """Give a boto3 client of S3; threads may share it. Takes a tenth of a second to make."""
@@ -139,13 +146,13 @@ def _filesystem(
 def _config(**options: Any) -> "Config":
     from botocore.config import Config
 
-    return Config(
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_READ_SECONDS,
-        max_pool_connections=CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-        **options,
-    )
+    settings = {
+        "connect_timeout": _CONNECT_SECONDS,
+        "read_timeout": _READ_SECONDS,
+        "max_pool_connections": CONNECTIONS,
+        "retries": {"mode": "standard", "total_max_attempts": _ATTEMPTS},
+    }
+    return Config(**(settings | options))
 
 
 @contextmanager

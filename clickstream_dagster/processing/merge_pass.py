@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from clickstream_dagster.errors import LakeError
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.engines import parallelism
-from clickstream_dagster.processing.lake import Lake, LakeFile, file_schema
+from clickstream_dagster.processing.lake import ATTEMPT, TABLES, Lake, LakeFile, file_schema
 from clickstream_dagster.processing.merging import (
     MergeUnit,
     WriteRule,
@@ -105,7 +106,9 @@ def _merge_events(
 
     written: list[str] = []
     gone: dict[str, set[int]] = {file.path: set() for file in shared}
-    for value in _run_merge(spark, _units(staged.pieces, live, replaced, shared), rule):
+    units = _units(staged.pieces, live, replaced, shared)
+    attempt.will_write("ods_event", {unit.folder(rule.location) for unit in units})
+    for value in _run_merge(spark, units, rule):
         if "tally" in value:
             counters.add(value["tally"])
         elif "file" in value:
@@ -113,15 +116,17 @@ def _merge_events(
         else:
             gone.setdefault(value["path"], set()).update(value["rows"])
     corrected = [file for file in live if file.path in gone]
+    attempt.will_write("ods_event", {_folder(file) for file in corrected})
     rewritten = [_rewrite(file, gone[file.path], rule) for file in corrected]
     written += [path for path in rewritten if path]
     counters.data_files = len(written)
-    lake.commit(
-        table,
-        remove=[*replaced, *corrected],
-        add=written,
-        properties=_snapshot_properties(settings, attempt, counters),
-    )
+    with attempt.committing():
+        lake.commit(
+            table,
+            remove=[*replaced, *corrected],
+            add=written,
+            properties=_snapshot_properties(settings, attempt, counters),
+        )
 
 
 def _write_bad(
@@ -136,20 +141,25 @@ def _write_bad(
         if file not in replaced
     }
     written, counters.bad_repeated = write_bad_rows(
-        staged.bad_paths, others, _write_rule(lake, table, settings, attempt)
+        staged.bad_paths,
+        others,
+        _write_rule(lake, table, settings, attempt),
+        partial(attempt.will_write, "bad_event"),
     )
-    lake.commit(
-        table,
-        remove=replaced,
-        add=written,
-        properties=_snapshot_properties(settings, attempt, counters),
-    )
+    with attempt.committing():
+        lake.commit(
+            table,
+            remove=replaced,
+            add=written,
+            properties=_snapshot_properties(settings, attempt, counters),
+        )
 
 
 def _write_rule(lake: Lake, table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
     return WriteRule(
         storage=lake.storage,
         location=table.location().removeprefix("file://"),
+        partition=TABLES[table.name()[-1]][1],
         schema=file_schema(table),
         batch=settings.batch,
         attempt=attempt.id,
@@ -213,10 +223,13 @@ def _run_merge(
             yield value
 
 
+def _folder(file: LakeFile) -> str:
+    return file.path.rpartition("/")[0]
+
+
 def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
     """Write a live file again without some rows and without rows of the batch at hand."""
-    folder = file.path.rpartition("/")[0]
-    path = f"{folder}/{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
+    path = f"{_folder(file)}/{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
     first = kept = 0
     with (
         rule.storage.open(file.path) as opened,
@@ -251,6 +264,6 @@ def _snapshot_properties(
     counts = {f"clickstream.{name}": str(count) for name, count in counters.as_dict().items()}
     return {
         "clickstream.batch": settings.batch,
-        "clickstream.attempt": attempt.id,
+        ATTEMPT: attempt.id,
         **counts,
     }

@@ -6,7 +6,7 @@ batch brings it. So the lake does not depend on the order in which batches are p
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
@@ -56,6 +56,11 @@ class MergeUnit:
         """Staged rows, duplicates included."""
         return sum(piece.rows for piece in self.pieces)
 
+    def folder(self, location: str) -> str:
+        """Give the folder of its data files in the table at `location`."""
+        first = self.pieces[0]
+        return partition_folder(location, app_id=first.app_id, event_date=first.event_date)
+
 
 @dataclass(frozen=True, slots=True)
 class WriteRule:
@@ -63,6 +68,7 @@ class WriteRule:
 
     storage: Storage
     location: str
+    partition: tuple[str, ...]
     schema: pa.Schema
     batch: str
     attempt: str
@@ -237,7 +243,10 @@ class _DataFiles:
             self._stack.close()
             self._writer = None
         if self._writer is None:
-            directory = partition_directory(self._rule.location, rows)
+            directory = partition_folder(
+                self._rule.location,
+                **{name: rows.column(name)[0].as_py() for name in self._rule.partition},
+            )
             number = len(self._paths)
             path = f"{directory}/{self._rule.attempt}-{self._name}-{number}.parquet"
             self._paths.append(path)
@@ -249,14 +258,9 @@ class _DataFiles:
         )
 
 
-def partition_directory(location: str, rows: pa.Table) -> str:
-    """Give the directory of the partition that the rows are in, `…/column=value/…`."""
-    columns = [
-        name for name in ("app_id", "event_date", "ingest_date") if name in rows.column_names
-    ]
-    if "ingest_date" in columns:
-        columns = ["ingest_date"]
-    parts = (f"{name}={quote(str(rows.column(name)[0].as_py()), safe='')}" for name in columns)
+def partition_folder(location: str, **values: object) -> str:
+    """Give the folder of a partition of the table at `location`: `…/data/column=value/…`."""
+    parts = (f"{name}={quote(str(value), safe='')}" for name, value in values.items())
     return "/".join((location, "data", *parts))
 
 
@@ -294,12 +298,16 @@ def in_file_schema(rows: pa.Table, schema: pa.Schema, batch: str) -> pa.Table:
 
 
 def write_bad_rows(
-    paths: Sequence[str], lake_files: Mapping[str, date], rule: WriteRule
+    paths: Sequence[str],
+    lake_files: Mapping[str, date],
+    rule: WriteRule,
+    will_write: Callable[[list[str]], None],
 ) -> tuple[list[str], int]:
     """Write the staged bad rows, a file per day of arrival, batch by batch.
 
     `lake_files` are the files of other batches and their days: a record that one of them holds,
-    or that came twice, is not written again. Gives the files, and how many were not written.
+    or that came twice, is not written again. `will_write` is told of each folder before its first
+    file. Gives the files, and how many records were not written.
     """
     written: list[str] = []
     repeated = 0
@@ -313,6 +321,7 @@ def write_bad_rows(
                 rows = pa.Table.from_batches([reader.get_batch(place)])
                 for day in pc.unique(rows.column("ingest_date")).to_pylist():
                     if day not in files:
+                        will_write([partition_folder(rule.location, ingest_date=day)])
                         seen[day] = _bad_records(lake_files, day, rule.storage)
                         files[day] = stack.enter_context(_DataFiles(rule, f"bad-{day}", written))
                     part = rows.filter(pc.equal(rows.column("ingest_date"), day))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from clickstream_dagster.batches.objects import RawObject
+from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import PluginError
 from clickstream_dagster.processing.clocks import correct_clocks
 from clickstream_dagster.processing.contract import (
@@ -85,7 +86,7 @@ def stage(
     transformer, *enrichments = plugins
     notes = _Notes(storage, directory)
     steps: list[Apply | Plugin] = [
-        watched_by_job(partial(_read_share, shares=shares, notes=notes), "reading"),
+        watched_by_job(partial(_read_share, shares=shares, notes=notes, s3=settings.s3), "reading"),
         _step(transformer, keeps_rows=False),
         watched_by_job(partial(correct_clocks, shift=settings.correct_clocks), "correcting clocks"),
         *(_step(enrichment, keeps_rows=True) for enrichment in enrichments),
@@ -183,13 +184,16 @@ def _chain(functions: Sequence[Apply]) -> Apply:
 
 
 def _read_share(
-    ids: Iterator[pa.RecordBatch], shares: Sequence[Sequence[RawObject]], notes: _Notes
+    ids: Iterator[pa.RecordBatch],
+    shares: Sequence[Sequence[RawObject]],
+    notes: _Notes,
+    s3: S3Access,
 ) -> Iterator[pa.RecordBatch]:
     """Read the raw objects of the shares that a task's rows name."""
     for batch in ids:
         for number in batch.column(0).to_pylist():
             tally = ReadTally()
-            yield from read_requests(shares[number], tally)
+            yield from read_requests(shares[number], tally, s3)
             notes.write_tally(number, tally)
 
 

@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
+from clickstream_dagster.batches.objects import S3_SCHEME, split_object, split_s3
 from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
 from clickstream_dagster.errors import LakeError
+from clickstream_dagster.processing.locks import FileLock, Lease, Lock
 
 _DELETED_AT_ONCE = 1_000
 
@@ -44,6 +45,9 @@ class Storage(Protocol):
 
     def remove_folder(self, folder: str) -> None:
         """Remove a folder and all below it."""
+
+    def lock(self, path: str, what: str) -> Lock:
+        """Lock `what` by a file; raises LakeError while another process has it."""
 
 
 def storage_of(address: str, s3: S3Access) -> Storage:
@@ -95,6 +99,9 @@ class LocalStorage:
 
     def remove_folder(self, folder: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
+
+    def lock(self, path: str, what: str) -> Lock:
+        return FileLock(path, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,9 @@ class S3Storage:
             for page in pages:
                 self._remove(bucket, [item["Key"] for item in page.get("Contents", ())])
 
+    def lock(self, path: str, what: str) -> Lock:
+        return Lease(path, what, self.s3)
+
     def _remove(self, bucket: str, keys: list[str]) -> None:
         for first in range(0, len(keys), _DELETED_AT_ONCE):
             part = keys[first : first + _DELETED_AT_ONCE]
@@ -182,9 +192,3 @@ class S3Storage:
 
     def _errors(self, path: str, right: str) -> AbstractContextManager[None]:
         return clear_aws_errors(LakeError, path, right, "create the bucket, or correct its name")
-
-
-def split_object(path: str) -> tuple[str, str]:
-    """Split `s3://bucket/key` into bucket and key."""
-    bucket, _, key = path.removeprefix(S3_SCHEME).partition("/")
-    return bucket, key
