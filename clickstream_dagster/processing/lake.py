@@ -115,6 +115,10 @@ class Lake:
         """Whether the catalog is Glue."""
         return isinstance(self.storage, S3Storage)
 
+    def has_place(self) -> bool:
+        """Whether the directory of the lake is there; on S3 there are none to be made."""
+        return self.in_glue or Path(self.root).is_dir()
+
     def exists(self) -> bool:
         """Whether a catalog is there already. Makes nothing."""
         return self.in_glue or Path(self.root, "catalog.db").exists()
