@@ -443,6 +443,15 @@ def test_an_object_that_is_gone_is_named_by_the_batch(pipeline: Pipeline) -> Non
         process_batch(pipeline.spark, settings, objects)
 
 
+def test_an_object_that_was_written_again_is_refused(pipeline: Pipeline) -> None:
+    raw = write_object(pipeline.directory / "in" / "a.gz", mixed_records())
+    objects = list(list_objects(str(raw.parent)))
+    write_object(raw, [record(plain(event("other")))])
+    settings = BatchSettings("demo", ("shop",), str(pipeline.sink), "b1")
+    with pytest.raises(SourceError, match=r"a\.gz has been written again since"):
+        process_batch(pipeline.spark, settings, objects)
+
+
 class FailingPlugin(Plugin):
     """Fails in a task, as a full disk or a mistake in a plug-in does."""
 
@@ -484,7 +493,7 @@ def test_a_hostile_clock_costs_one_record(pipeline: Pipeline) -> None:
         ({"app_ids": ("1shop",)}, "app id '1shop'"),
         ({"freshness_hours": 0}, "freshness is 0 hours"),
         ({"batch": ""}, "no name"),
-        ({"sink": "gs://bucket/lake"}, "needs a local directory"),
+        ({"sink": "gs://bucket/lake"}, "write a directory or s3://bucket/prefix"),
     ],
 )
 def test_a_wrong_setting_fails_before_anything_starts(change: dict, message: str) -> None:
