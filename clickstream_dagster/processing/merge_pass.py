@@ -4,9 +4,9 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyspark.sql import SparkSession
 
+T = TypeVar("T")
+
 _COMMIT_TRIES = 5
 UNIT_ROWS = 1_500_000
 _EPOCH = date(1970, 1, 1)
@@ -52,29 +54,19 @@ def merge_and_commit(
 
     Raises LakeError when other writers were quicker too often.
     """
-    from pyiceberg.exceptions import CommitFailedException, ValidationException
-
     started = time.monotonic()
-    conflicts = (CommitFailedException, ValidationException)
-    for _ in range(_COMMIT_TRIES):
-        counters = BatchCounters(**staged.counters.as_dict())
-        try:
-            _merge_events(spark, settings, lake, attempt, staged, counters)
-            break
-        except conflicts:
-            # Another batch has committed since the lake was read: merge against its rows, too.
-            attempt.remove_uncommitted()
-            tell("another batch has changed the lake meanwhile: merging again")
-    else:
-        raise _too_many_conflicts(settings)
-    for _ in range(_COMMIT_TRIES):
-        try:
-            _write_bad(settings, lake, attempt, staged, counters)
-            break
-        except conflicts:
-            attempt.remove_uncommitted()
-    else:
-        raise _too_many_conflicts(settings)
+    counters = with_retries(
+        settings.batch,
+        attempt,
+        tell,
+        lambda: merge_events(spark, settings, lake, attempt, staged),
+    )
+    with_retries(
+        settings.batch,
+        attempt,
+        tell,
+        lambda: _write_bad(settings, lake, attempt, staged, counters),
+    )
     tell(
         f"committed {counters.written:,} events in {counters.data_files:,} data files,"
         f" {counters.bad:,} bad records in {time.monotonic() - started:.1f} s"
@@ -82,27 +74,48 @@ def merge_and_commit(
     return counters
 
 
-def _too_many_conflicts(settings: BatchSettings) -> LakeError:
-    return LakeError(
-        f"the batch {settings.batch} could not be committed: other writers changed the lake"
+def with_retries(batch: str, attempt: Attempt, tell: Progress, step: Callable[[], T]) -> T:
+    """Give what a step that ends in a commit gives; it is done again after a conflict.
+
+    Another batch that has committed since the lake was read has rows that were not looked at: what
+    was written is removed, and the next try reads them. Raises LakeError after some tries.
+    """
+    from pyiceberg.exceptions import CommitFailedException, ValidationException
+
+    for _ in range(_COMMIT_TRIES):
+        try:
+            return step()
+        except (CommitFailedException, ValidationException):
+            attempt.remove_uncommitted()
+            tell("another batch has changed the lake meanwhile: merging again")
+    raise LakeError(
+        f"the batch {batch} could not be committed: other writers changed the lake"
         f" {_COMMIT_TRIES} times meanwhile; run it again"
     )
 
 
-def _merge_events(
+def merge_events(
     spark: "SparkSession",
     settings: BatchSettings,
     lake: Lake,
     attempt: Attempt,
     staged: Staged,
-    counters: BatchCounters,
-) -> None:
+    *,
+    replaces: bool = True,
+) -> BatchCounters:
+    """Merge staged events with the lake and commit them; give the counts of the batch.
+
+    They take the place of the batch's own rows, unless `replaces` is false: then they come on top,
+    and nothing is committed when there is nothing new. Raises pyiceberg's CommitFailedException
+    when another writer was quicker.
+    """
+    counters = BatchCounters(**staged.counters.as_dict())
     table = lake.table("ods_event")
-    rule = _write_rule(table, settings, attempt)
+    rule = write_rule(table, settings, attempt)
     live = lake.files("ods_event")
-    of_batch = [file for file in live if file.may_hold(settings.batch)]
+    of_batch = [file for file in live if file.may_hold(settings.batch)] if replaces else []
     replaced = [file for file in of_batch if file.holds_only(settings.batch)]
-    shared = [file for file in of_batch if not file.holds_only(settings.batch)]
+    shared = _shared(of_batch, settings.batch)
 
     written: list[str] = []
     gone: dict[str, set[int]] = {file.path: set() for file in shared}
@@ -114,40 +127,56 @@ def _merge_events(
         else:
             gone.setdefault(value["path"], set()).update(value["rows"])
     corrected = [file for file in live if file.path in gone]
-    rewritten = [_rewrite(file, gone[file.path], rule) for file in corrected]
+    rewritten = [rewrite(file, gone[file.path], rule) for file in corrected]
     written += [path for path in rewritten if path]
     counters.data_files = len(written)
-    lake.commit(
-        table,
-        remove=[*replaced, *corrected],
-        add=written,
-        properties=_snapshot_properties(settings, attempt, counters),
-    )
+    if replaces or written or corrected:
+        lake.commit(
+            table,
+            remove=[*replaced, *corrected],
+            add=written,
+            properties=snapshot_properties(settings, attempt, counters),
+        )
+    return counters
+
+
+def _shared(files: Sequence[LakeFile], batch: str) -> list[LakeFile]:
+    """Give the files that hold rows of a batch beside those of others."""
+    return [file for file in files if not file.holds_only(batch) and holds_rows_of(file, batch)]
+
+
+def holds_rows_of(file: LakeFile, batch: str) -> bool:
+    """Whether rows of a batch are in a file: its smallest and greatest batch don't tell."""
+    batches = pq.ParquetFile(file.path).read(columns=["ingest_batch"]).column(0)
+    return bool(pc.any(pc.equal(batches, batch)).as_py())
 
 
 def _write_bad(
     settings: BatchSettings, lake: Lake, attempt: Attempt, staged: Staged, counters: BatchCounters
 ) -> None:
     table = lake.table("bad_event")
+    rule = write_rule(table, settings, attempt)
     live = lake.files("bad_event")
     replaced = [file for file in live if file.holds_only(settings.batch)]
-    others = {
-        file.path: _EPOCH + timedelta(days=int(file.partition[0]))
-        for file in live
-        if file not in replaced
-    }
-    written, counters.bad_repeated = write_bad_rows(
-        staged.bad_paths, others, _write_rule(table, settings, attempt)
-    )
+    shared = _shared([file for file in live if file.may_hold(settings.batch)], settings.batch)
+    others = {file.path: arrival_day(file) for file in live if file not in replaced}
+    written, counters.bad_repeated = write_bad_rows(staged.bad_paths, others, rule)
+    rewritten = [rewrite(file, set(), rule) for file in shared]
     lake.commit(
         table,
-        remove=replaced,
-        add=written,
-        properties=_snapshot_properties(settings, attempt, counters),
+        remove=[*replaced, *shared],
+        add=[*written, *(path for path in rewritten if path)],
+        properties=snapshot_properties(settings, attempt, counters),
     )
 
 
-def _write_rule(table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
+def arrival_day(file: LakeFile) -> date:
+    """Give the day of arrival that a file of bad_event is of."""
+    return _EPOCH + timedelta(days=int(file.partition[0]))
+
+
+def write_rule(table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
+    """Give where and how data files of a table are written."""
     return WriteRule(
         location=table.location().removeprefix("file://"),
         schema=file_schema(table),
@@ -213,8 +242,11 @@ def _run_merge(
             yield value
 
 
-def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
-    """Write a live file again without some rows and without rows of the batch at hand."""
+def rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
+    """Write a live file again without some rows and without rows of the batch at hand.
+
+    Gives its path, None when no row is left.
+    """
     path = os.path.join(
         os.path.dirname(file.path), f"{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
     )
@@ -242,9 +274,10 @@ def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
     return None
 
 
-def _snapshot_properties(
+def snapshot_properties(
     settings: BatchSettings, attempt: Attempt, counters: BatchCounters
 ) -> dict[str, str]:
+    """Give what a snapshot tells of the batch that made it."""
     counts = {f"clickstream.{name}": str(count) for name, count in counters.as_dict().items()}
     return {
         "clickstream.batch": settings.batch,

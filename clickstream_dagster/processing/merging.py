@@ -27,6 +27,8 @@ _COUNTS = (
     *("bot", "late", "corrected", "geo_found", "ua_found"),
 )
 _BAD_KEY = ("request_id", "request_position", "reason", "payload")
+_BAD_BATCH_ROWS = 2_048  # an envelope has up to 16 KB
+_BAD_BATCH_BYTES = 16 << 20
 _HOUR_MS = 3_600_000
 _UNIQUE = ("event_id", "request_id", "_value", "_micros", "timestamp", "timestamp_offset")
 _ARRIVAL = ["ingest_timestamp", "request_id", "request_position"]
@@ -283,12 +285,11 @@ def _leaves(path: str, type_: pa.DataType) -> list[str]:
 
 
 def in_file_schema(rows: pa.Table, schema: pa.Schema, batch: str) -> pa.Table:
-    """Give the rows with the batch and with Iceberg's field ids."""
-    batches = pa.repeat(pa.scalar(batch, pa.string()), rows.num_rows)
-    return pa.table(
-        [batches if field.name == "ingest_batch" else rows.column(field.name) for field in schema],
-        schema=schema,
-    )
+    """Give the rows with Iceberg's field ids, and with the batch if they have none of their own."""
+    if "ingest_batch" not in rows.column_names:
+        batches = pa.repeat(pa.scalar(batch, pa.string()), rows.num_rows)
+        rows = rows.append_column("ingest_batch", batches)
+    return pa.table([rows.column(field.name) for field in schema], schema=schema)
 
 
 def write_bad_rows(
@@ -296,8 +297,8 @@ def write_bad_rows(
 ) -> tuple[list[str], int]:
     """Write the staged bad rows, a file per day of arrival, batch by batch.
 
-    `lake_files` are the files of other batches and their days: a record that one of them holds,
-    or that came twice, is not written again. Gives the files, and how many were not written.
+    `lake_files` are live files and their days: a record that another batch has in one of them, or
+    that came twice, is not written again. Gives the files, and how many were not written.
     """
     written: list[str] = []
     repeated = 0
@@ -311,10 +312,10 @@ def write_bad_rows(
                 rows = pa.Table.from_batches([reader.get_batch(place)])
                 for day in pc.unique(rows.column("ingest_date")).to_pylist():
                     if day not in files:
-                        seen[day] = _bad_records(lake_files, day)
+                        seen[day] = _bad_records(lake_files, day, rule.batch)
                         files[day] = stack.enter_context(_DataFiles(rule, f"bad-{day}", written))
                     part = rows.filter(pc.equal(rows.column("ingest_date"), day))
-                    new = [_is_new(key, seen[day]) for key in _bad_keys(part)]
+                    new = [_is_new(key, seen[day]) for key in bad_keys(part)]
                     repeated += len(new) - sum(new)
                     files[day].write(part.filter(pa.array(new)))
     return written, repeated
@@ -327,18 +328,31 @@ def _is_new(key: bytes, seen: set[bytes]) -> bool:
     return True
 
 
-def _bad_records(lake_files: Mapping[str, date], day: date) -> set[bytes]:
-    """Give the keys of the bad records that files hold for a day."""
+def _bad_records(lake_files: Mapping[str, date], day: date, batch: str) -> set[bytes]:
+    """Give the keys of the bad records that files hold for a day, but for those of a batch."""
     return {
         key
         for path, file_day in lake_files.items()
         if file_day == day
-        for batch in pq.ParquetFile(path).iter_batches(columns=list(_BAD_KEY))
-        for key in _bad_keys(batch)
+        for rows in read_bad_rows(path, [*_BAD_KEY, "ingest_batch"])
+        for key in bad_keys(rows.filter(pc.not_equal(rows.column("ingest_batch"), batch)))
     }
 
 
-def _bad_keys(rows: pa.Table | pa.RecordBatch) -> Iterator[bytes]:
+def read_bad_rows(
+    path: str, columns: Sequence[str], row_groups: Sequence[int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Read a file of bad_event, some megabytes at a time however long its records are."""
+    file = pq.ParquetFile(path)
+    groups = range(file.num_row_groups) if row_groups is None else row_groups
+    for number in groups:
+        group = file.metadata.row_group(number)
+        mean = group.total_byte_size / max(1, group.num_rows)
+        size = max(1, min(_BAD_BATCH_ROWS, int(_BAD_BATCH_BYTES / max(1.0, mean))))
+        yield from file.iter_batches(size, row_groups=[number], columns=list(columns))
+
+
+def bad_keys(rows: pa.Table | pa.RecordBatch) -> Iterator[bytes]:
     """Give a digest of what makes a bad record: its request, its place there, why and its bytes."""
     for values in zip(*(rows.column(name).to_pylist() for name in _BAD_KEY), strict=True):
         yield hashlib.blake2b(repr(values).encode(), digest_size=16).digest()

@@ -39,14 +39,16 @@ REQUEST = pa.schema(
         ("source_object", pa.string()),
         ("source_line", pa.int64()),
         ("record", pa.binary()),
+        ("first_position", pa.int32()),
         ("bad_reason", pa.string()),
         ("bad_detail", pa.string()),
     ]
 )
 """What a transformer is given: a row per request.
 
-`body` is the JSON text of its events, `record` the line of the sink record. A request with a
-`bad_reason` has no body; it must be passed on as one bad row.
+`body` is the JSON text of its events, `record` the line of the sink record. `first_position` is the
+place of the body's first event in its request: 0, but for an event that is replayed alone. A
+request with a `bad_reason` has no body; it must be passed on as one bad row.
 """
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -184,6 +186,38 @@ def read_requests(objects: Iterable[RawObject], tally: ReadTally) -> Iterator[pa
         yield from _requests(waiting)
 
 
+def single_events(
+    envelopes: pa.StringArray,
+    payloads: pa.StringArray,
+    request_id: pa.StringArray,
+    ingest_timestamp: pa.Int64Array,
+    request_position: pa.Int32Array,
+    source_object: pa.StringArray,
+    source_line: pa.Int64Array,
+) -> pa.RecordBatch:
+    """Give, for events that are apart from their requests, a REQUEST row each.
+
+    What the envelopes tell is read as from a whole record, and the body is an array of the payload.
+    """
+    records = envelopes.cast(pa.binary())
+    arrival = np.asarray(ingest_timestamp)
+    of_request = pa.Table.from_batches(
+        requests_of(records, source_object, np.asarray(source_line), arrival)
+    ).combine_chunks()
+    given = {
+        "request_id": request_id,
+        "ingest_timestamp": ingest_timestamp,
+        "body": pc.binary_join_element_wise("[", payloads, "]", ""),
+        "first_position": request_position,
+        "bad_reason": pa.nulls(len(payloads), pa.string()),
+        "bad_detail": pa.nulls(len(payloads), pa.string()),
+    }
+    columns = dict(zip(of_request.column_names, of_request.columns, strict=True)) | given
+    table = pa.table([columns[name] for name in REQUEST.names], schema=REQUEST)
+    (batch,) = table.combine_chunks().to_batches()
+    return batch
+
+
 def _without_blank(lines: pa.BinaryArray, raw: RawObject, first: int) -> _Lines:
     numbers = np.arange(first, first + len(lines))
     # Only a short line can be a blank one.
@@ -202,6 +236,7 @@ def _broken_object(raw: RawObject, number: int, error: BrokenObjectError) -> pa.
         "source_object": raw.uri,
         "source_line": number,
         "record": error.rest,
+        "first_position": 0,
         "bad_reason": BadReason.BROKEN_OBJECT,
         "bad_detail": str(error),
     }
@@ -209,12 +244,26 @@ def _broken_object(raw: RawObject, number: int, error: BrokenObjectError) -> pa.
 
 
 def _requests(lines: list[_Lines]) -> Iterator[pa.RecordBatch]:
-    records = pa.concat_arrays([part.records for part in lines])
     part_of = np.repeat(np.arange(len(lines)), [len(part.records) for part in lines])
-    source_object = pa.array([part.source.uri for part in lines]).take(pa.array(part_of))
-    source_line = np.concatenate([part.numbers for part in lines])
-    arrival = np.array([part.source.arrival_ms for part in lines])[part_of]
+    return requests_of(
+        pa.concat_arrays([part.records for part in lines]),
+        pa.array([part.source.uri for part in lines]).take(pa.array(part_of)),
+        np.concatenate([part.numbers for part in lines]),
+        np.array([part.source.arrival_ms for part in lines])[part_of],
+    )
 
+
+def requests_of(
+    records: pa.BinaryArray,
+    source_object: pa.StringArray,
+    source_line: np.ndarray,
+    arrival: np.ndarray,
+) -> Iterator[pa.RecordBatch]:
+    """Read sink records as batches of REQUEST rows.
+
+    `source_object` and `source_line` say where each record lies, `arrival` (ms UTC) when it came,
+    for those that do not tell.
+    """
     read = JsonBatch(_utf8(records))
     fields = read.fields(read.roots, _FIELDS)
     request_id = _bounded(read.texts(fields["rid"]))
@@ -236,6 +285,7 @@ def _requests(lines: list[_Lines]) -> Iterator[pa.RecordBatch]:
         "source_object": source_object,
         "source_line": pa.array(source_line),
         "record": records,
+        "first_position": pa.repeat(pa.scalar(0, pa.int32()), len(records)),
     }
     is_record = read.is_object(read.roots)
     for start, stop, decoded in _decode(read, fields["data"], is_record):

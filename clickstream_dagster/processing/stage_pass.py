@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -30,6 +30,7 @@ from clickstream_dagster.processing.settings import BatchSettings
 from clickstream_dagster.processing.shares import equal_shares
 from clickstream_dagster.processing.staging import (
     REPORT,
+    OriginalBatches,
     Piece,
     StagingRule,
     read_piece,
@@ -44,6 +45,15 @@ BUCKET_RAW_BYTES = 64 << 20
 
 Progress = Callable[[str], None]
 Apply = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What tasks read: a share for each, how REQUEST rows are made of one, and the bytes in all."""
+
+    shares: Sequence[Sequence[Any]]
+    read: Callable[[Sequence[Any], ReadTally], Iterator[pa.RecordBatch]]
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +77,46 @@ def stage(
 
     Raises PluginError for a plug-in on DataFrames that loses rows, and whatever a task raises.
     """
-    counters = BatchCounters()
     if not objects:
-        return Staged(counters, [], [])
+        return Staged(BatchCounters(), [], [])
     started = time.monotonic()
     size = sum(raw.size for raw in objects)
     tell(f"reading {len(objects):,} raw objects, {size / 1e6:,.1f} MB")
     shares = equal_shares(objects, lambda raw: raw.size, parallelism())
+    source = Source(shares, read_requests, size)
+    staged = stage_requests(spark, plugins, settings, source, directory)
+    counters = staged.counters
+    tell(
+        f"decoded {counters.events:,} events of {counters.requests:,} requests"
+        f" in {time.monotonic() - started:.1f} s"
+    )
+    return staged
+
+
+def stage_requests(
+    spark: "SparkSession",
+    plugins: Sequence[Plugin],
+    settings: BatchSettings,
+    source: Source,
+    directory: str,
+    batches: OriginalBatches | None = None,
+) -> Staged:
+    """Stage the events of requests, wherever those come from; `batches` names them if given.
+
+    Raises what `stage` does.
+    """
+    counters = BatchCounters()
+    shares = source.shares
     rule = StagingRule(
         directory=directory,
         app_ids=settings.app_ids,
         freshness_hours=settings.freshness_hours,
-        buckets=max(1, -(-size // BUCKET_RAW_BYTES)),
+        buckets=max(1, -(-source.size // BUCKET_RAW_BYTES)),
+        batches=batches,
     )
     transformer, *enrichments = plugins
     steps: list[Apply | Plugin] = [
-        watched_by_job(partial(_read_share, shares=shares, directory=directory), "reading"),
+        watched_by_job(partial(_read_share, source=source, directory=directory), "reading"),
         _step(transformer, keeps_rows=False),
         watched_by_job(partial(correct_clocks, shift=settings.correct_clocks), "correcting clocks"),
         *(_step(enrichment, keeps_rows=True) for enrichment in enrichments),
@@ -106,10 +140,6 @@ def stage(
     counters.decoded = counters.requests - counters.bad_requests
     counters.empty = counters.decoded - counters.with_events
     _require_rows(directory, counters, enrichments)
-    tell(
-        f"decoded {counters.events:,} events of {counters.requests:,} requests"
-        f" in {time.monotonic() - started:.1f} s"
-    )
     return Staged(counters, pieces, bad_paths)
 
 
@@ -153,13 +183,13 @@ def _chain(functions: Sequence[Apply]) -> Apply:
 
 
 def _read_share(
-    ids: Iterator[pa.RecordBatch], shares: Sequence[Sequence[RawObject]], directory: str
+    ids: Iterator[pa.RecordBatch], source: Source, directory: str
 ) -> Iterator[pa.RecordBatch]:
-    """Read the raw objects of the shares that a task's rows name."""
+    """Read the shares that a task's rows name."""
     for batch in ids:
         for number in batch.column(0).to_pylist():
             tally = ReadTally()
-            yield from read_requests(shares[number], tally)
+            yield from source.read(source.shares[number], tally)
             with open(_tally_path(directory, number), "w") as file:
                 json.dump(asdict(tally), file)
 
