@@ -5,7 +5,6 @@ changed by one overwrite snapshot at a time and never hold delete files, so that
 of the current snapshot are exactly the table.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import LakeError
 from clickstream_dagster.processing.schema import BAD_EVENT, ODS_EVENT
+from clickstream_dagster.processing.storage import lake_root, storage_of
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -76,9 +77,11 @@ class Lake:
     `sink` is a local path. Raises LakeError when it can't be used as a lake.
     """
 
-    def __init__(self, sink: str, project_id: str) -> None:
-        self.root = os.path.abspath(sink.removeprefix("file://"))
+    def __init__(self, sink: str, project_id: str, s3: S3Access | None = None) -> None:
+        self.root = lake_root(sink)
         self.project_id = project_id
+        self.s3 = s3 or S3Access()
+        self.storage = storage_of(self.root, self.s3)
 
     @cached_property
     def catalog(self) -> "Catalog":

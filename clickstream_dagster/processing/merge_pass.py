@@ -1,10 +1,10 @@
 """Second pass over a batch: merge staged events with the lake, as tasks, and commit both tables."""
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _COMMIT_TRIES = 5
+_READERS = 8
 UNIT_ROWS = 1_500_000
 _EPOCH = date(1970, 1, 1)
 
@@ -111,11 +112,9 @@ def merge_events(
     """
     counters = BatchCounters(**staged.counters.as_dict())
     table = lake.table("ods_event")
-    rule = write_rule(table, settings, attempt)
+    rule = write_rule(lake, table, settings, attempt)
     live = lake.files("ods_event")
-    of_batch = [file for file in live if file.may_hold(settings.batch)] if replaces else []
-    replaced = [file for file in of_batch if file.holds_only(settings.batch)]
-    shared = _shared(of_batch, settings.batch)
+    replaced, shared = _files_of_batch(lake, live, settings.batch) if replaces else ([], [])
 
     written: list[str] = []
     gone: dict[str, set[int]] = {file.path: set() for file in shared}
@@ -140,25 +139,33 @@ def merge_events(
     return counters
 
 
-def _shared(files: Sequence[LakeFile], batch: str) -> list[LakeFile]:
-    """Give the files that hold rows of a batch beside those of others."""
-    return [file for file in files if not file.holds_only(batch) and holds_rows_of(file, batch)]
+def _files_of_batch(
+    lake: Lake, live: Sequence[LakeFile], batch: str
+) -> tuple[list[LakeFile], list[LakeFile]]:
+    """Give the files that hold rows of a batch only, and those that hold rows of others, too.
+
+    A file's bounds say which batches it may hold; those of several batches are looked into.
+    """
+    replaced = [file for file in live if file.holds_only(batch)]
+    unsure = [file for file in live if file.may_hold(batch) and not file.holds_only(batch)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        held = list(pool.map(lambda file: _holds(lake, file.path, batch), unsure))
+    return replaced, [file for file, holds in zip(unsure, held, strict=True) if holds]
 
 
-def holds_rows_of(file: LakeFile, batch: str) -> bool:
-    """Whether rows of a batch are in a file: its smallest and greatest batch don't tell."""
-    batches = pq.ParquetFile(file.path).read(columns=["ingest_batch"]).column(0)
-    return bool(pc.any(pc.equal(batches, batch)).as_py())
+def _holds(lake: Lake, path: str, batch: str) -> bool:
+    with lake.storage.open(path) as source:
+        column = pq.ParquetFile(source).read(columns=["ingest_batch"]).column(0)
+    return bool(pc.any(pc.equal(column, batch)).as_py())
 
 
 def _write_bad(
     settings: BatchSettings, lake: Lake, attempt: Attempt, staged: Staged, counters: BatchCounters
 ) -> None:
     table = lake.table("bad_event")
-    rule = write_rule(table, settings, attempt)
+    rule = write_rule(lake, table, settings, attempt)
     live = lake.files("bad_event")
-    replaced = [file for file in live if file.holds_only(settings.batch)]
-    shared = _shared([file for file in live if file.may_hold(settings.batch)], settings.batch)
+    replaced, shared = _files_of_batch(lake, live, settings.batch)
     others = {file.path: arrival_day(file) for file in live if file not in replaced}
     written, counters.bad_repeated = write_bad_rows(staged.bad_paths, others, rule)
     rewritten = [rewrite(file, set(), rule) for file in shared]
@@ -175,9 +182,10 @@ def arrival_day(file: LakeFile) -> date:
     return _EPOCH + timedelta(days=int(file.partition[0]))
 
 
-def write_rule(table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
+def write_rule(lake: Lake, table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
     """Give where and how data files of a table are written."""
     return WriteRule(
+        storage=lake.storage,
         location=table.location().removeprefix("file://"),
         schema=file_schema(table),
         batch=settings.batch,
@@ -247,12 +255,15 @@ def rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
 
     Gives its path, None when no row is left.
     """
-    path = os.path.join(
-        os.path.dirname(file.path), f"{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
-    )
-    source = pq.ParquetFile(file.path)
+    folder = file.path.rpartition("/")[0]
+    path = f"{folder}/{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
     first = kept = 0
-    with open_data_file(path, rule.schema) as writer:
+    with (
+        rule.storage.open(file.path) as opened,
+        rule.storage.writing(path) as local,
+        open_data_file(local, rule.schema) as writer,
+    ):
+        source = pq.ParquetFile(opened, pre_buffer=True)
         for number in range(source.num_row_groups):
             group = source.read_row_group(number)
             keep = np.asarray(pc.not_equal(group.column("ingest_batch"), rule.batch)).copy()
@@ -270,7 +281,7 @@ def rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
             writer.write_table(pa.table(columns, schema=rule.schema))
     if kept:
         return path
-    os.remove(path)
+    rule.storage.remove([path])
     return None
 
 

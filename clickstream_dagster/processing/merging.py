@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clickstream_dagster.processing.staging import Piece, report_batch, whole_buckets
+from clickstream_dagster.processing.storage import Storage
 
 ROW_GROUP_ROWS = 131_072
 FILE_BYTES = 256 << 20
@@ -26,7 +27,7 @@ _COUNTS = (
     *("written", "duplicate", "superseded"),
     *("bot", "late", "corrected", "geo_found", "ua_found"),
 )
-_BAD_KEY = ("request_id", "request_position", "reason", "payload")
+BAD_KEY = ("request_id", "request_position", "reason", "payload")
 _BAD_BATCH_ROWS = 2_048  # an envelope has up to 16 KB
 _BAD_BATCH_BYTES = 16 << 20
 _HOUR_MS = 3_600_000
@@ -62,6 +63,7 @@ class MergeUnit:
 class WriteRule:
     """Where and how data files are written."""
 
+    storage: Storage
     location: str
     schema: pa.Schema
     batch: str
@@ -82,7 +84,7 @@ class _LakeKeys:
 def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.RecordBatch]:
     """Merge units one after the other; give the files, counts and superseded rows of each."""
     for unit in units:
-        keys = _lake_keys(unit, rule.batch) if unit.lake_files else None
+        keys = _lake_keys(unit, rule) if unit.lake_files else None
         counts = dict.fromkeys(
             (
                 "written",
@@ -99,7 +101,7 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
         paths: list[str] = []
         with _DataFiles(rule, unit.name, paths) as files:
             for pieces in whole_buckets(unit.pieces, ROW_GROUP_ROWS):
-                rows = read_pieces(pieces)
+                rows = read_pieces(pieces, rule.storage)
                 order = pc.sort_indices(rows, _FILE_ORDER)
                 order = order.filter(pa.array(_first_copies(rows, keys)).take(order))
                 counts["duplicate"] += rows.num_rows - len(order)
@@ -114,30 +116,31 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
         yield report_batch([("tally", counts), *report])
 
 
-def read_pieces(pieces: Sequence[Piece]) -> pa.Table:
+def read_pieces(pieces: Sequence[Piece], storage: Storage) -> pa.Table:
     """Read staged rows back."""
     by_path: dict[str, list[int]] = {}
     for piece in pieces:
         by_path.setdefault(piece.path, []).append(piece.index)
     batches: list[pa.RecordBatch] = []
     for path, indexes in by_path.items():
-        with pa.memory_map(path) as source:
+        with storage.open(path) as source:
             reader = pa.ipc.open_file(source)
             batches += [reader.get_batch(index) for index in indexes]
     return pa.Table.from_batches(batches).combine_chunks()
 
 
-def _lake_keys(unit: MergeUnit, batch: str) -> _LakeKeys:
+def _lake_keys(unit: MergeUnit, rule: WriteRule) -> _LakeKeys:
     tables: list[pa.Table] = []
     files: list[np.ndarray] = []
     rows: list[np.ndarray] = []
     for number, path in enumerate(unit.lake_files):
         shared = path in unit.shared_files
         columns = ["event_id", *_ARRIVAL, *(["ingest_batch"] if shared else [])]
-        table = pq.ParquetFile(path).read(columns=columns)
+        with rule.storage.open(path) as source:
+            table = pq.ParquetFile(source, pre_buffer=True).read(columns=columns)
         row = np.arange(table.num_rows)
         if shared:
-            of_others = pc.not_equal(table.column("ingest_batch"), batch)
+            of_others = pc.not_equal(table.column("ingest_batch"), rule.batch)
             row = row[np.asarray(of_others)]
             table = table.filter(of_others).drop_columns("ingest_batch")
         # Field ids differ from one read to the next only in metadata.
@@ -218,31 +221,30 @@ class _DataFiles:
         self._rule = rule
         self._name = name
         self._paths = paths
-        self._path = ""
+        self._stack = ExitStack()
+        self._local = ""
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> "_DataFiles":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)
 
     def write(self, rows: pa.Table) -> None:
         """Append sorted rows of the partition."""
         if rows.num_rows == 0:
             return
-        if self._writer is not None and os.path.getsize(self._path) > FILE_BYTES:
-            self._writer.close()
+        if self._writer is not None and os.path.getsize(self._local) > FILE_BYTES:
+            self._stack.close()
             self._writer = None
         if self._writer is None:
             directory = partition_directory(self._rule.location, rows)
-            os.makedirs(directory, exist_ok=True)
             number = len(self._paths)
-            name = f"{self._rule.attempt}-{self._name}-{number}.parquet"
-            self._path = os.path.join(directory, name)
-            self._paths.append(self._path)
-            self._writer = open_data_file(self._path, self._rule.schema)
+            path = f"{directory}/{self._rule.attempt}-{self._name}-{number}.parquet"
+            self._paths.append(path)
+            self._local = self._stack.enter_context(self._rule.storage.writing(path))
+            self._writer = self._stack.enter_context(open_data_file(self._local, self._rule.schema))
         self._writer.write_table(
             in_file_schema(rows, self._rule.schema, self._rule.batch),
             row_group_size=ROW_GROUP_ROWS,
@@ -257,7 +259,7 @@ def partition_directory(location: str, rows: pa.Table) -> str:
     if "ingest_date" in columns:
         columns = ["ingest_date"]
     parts = (f"{name}={quote(str(rows.column(name)[0].as_py()), safe='')}" for name in columns)
-    return os.path.join(location, "data", *parts)
+    return "/".join((location, "data", *parts))
 
 
 def open_data_file(path: str, schema: pa.Schema) -> pq.ParquetWriter:
@@ -306,13 +308,13 @@ def write_bad_rows(
     with ExitStack() as stack:
         files: dict[date, _DataFiles] = {}
         for path in paths:
-            source = stack.enter_context(pa.memory_map(path))
+            source = stack.enter_context(rule.storage.open(path))
             reader = pa.ipc.open_file(source)
             for place in range(reader.num_record_batches):
                 rows = pa.Table.from_batches([reader.get_batch(place)])
                 for day in pc.unique(rows.column("ingest_date")).to_pylist():
                     if day not in files:
-                        seen[day] = _bad_records(lake_files, day, rule.batch)
+                        seen[day] = _bad_records(lake_files, day, rule)
                         files[day] = stack.enter_context(_DataFiles(rule, f"bad-{day}", written))
                     part = rows.filter(pc.equal(rows.column("ingest_date"), day))
                     new = [_is_new(key, seen[day]) for key in bad_keys(part)]
@@ -328,31 +330,31 @@ def _is_new(key: bytes, seen: set[bytes]) -> bool:
     return True
 
 
-def _bad_records(lake_files: Mapping[str, date], day: date, batch: str) -> set[bytes]:
-    """Give the keys of the bad records that files hold for a day, but for those of a batch."""
+def _bad_records(lake_files: Mapping[str, date], day: date, rule: WriteRule) -> set[bytes]:
+    """Give the keys of the bad records of other batches that files hold for a day."""
     return {
         key
         for path, file_day in lake_files.items()
         if file_day == day
-        for rows in read_bad_rows(path, [*_BAD_KEY, "ingest_batch"])
-        for key in bad_keys(rows.filter(pc.not_equal(rows.column("ingest_batch"), batch)))
+        for rows in read_bad_rows(rule.storage, path, [*BAD_KEY, "ingest_batch"])
+        for key in bad_keys(rows.filter(pc.not_equal(rows.column("ingest_batch"), rule.batch)))
     }
 
 
 def read_bad_rows(
-    path: str, columns: Sequence[str], row_groups: Sequence[int] | None = None
+    storage: Storage, path: str, columns: Sequence[str], row_groups: Sequence[int] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Read a file of bad_event, some megabytes at a time however long its records are."""
-    file = pq.ParquetFile(path)
-    groups = range(file.num_row_groups) if row_groups is None else row_groups
-    for number in groups:
-        group = file.metadata.row_group(number)
-        mean = group.total_byte_size / max(1, group.num_rows)
-        size = max(1, min(_BAD_BATCH_ROWS, int(_BAD_BATCH_BYTES / max(1.0, mean))))
-        yield from file.iter_batches(size, row_groups=[number], columns=list(columns))
+    with storage.open(path) as source:
+        file = pq.ParquetFile(source)
+        for number in range(file.num_row_groups) if row_groups is None else row_groups:
+            group = file.metadata.row_group(number)
+            mean = group.total_byte_size / max(1, group.num_rows)
+            size = max(1, min(_BAD_BATCH_ROWS, int(_BAD_BATCH_BYTES / max(1.0, mean))))
+            yield from file.iter_batches(size, row_groups=[number], columns=list(columns))
 
 
 def bad_keys(rows: pa.Table | pa.RecordBatch) -> Iterator[bytes]:
     """Give a digest of what makes a bad record: its request, its place there, why and its bytes."""
-    for values in zip(*(rows.column(name).to_pylist() for name in _BAD_KEY), strict=True):
+    for values in zip(*(rows.column(name).to_pylist() for name in BAD_KEY), strict=True):
         yield hashlib.blake2b(repr(values).encode(), digest_size=16).digest()

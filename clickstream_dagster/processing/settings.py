@@ -1,7 +1,8 @@
 """What a batch is processed with: values that are checked before anything starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
 from clickstream_dagster.processing.plugins import (
@@ -21,7 +22,8 @@ class BatchSettings:
     name replaces what the first one wrote. `freshness_hours` is the age at arrival above which
     an event is dropped (seed 000, "Execution parameters"). `correct_clocks` shifts the events of
     clocks that are far off. Plug-ins are named, or chosen with a
-    config, whose relative paths start from `root`.
+    config, whose relative paths start from `root`. `s3` is how a source and a sink on S3 are
+    reached.
     """
 
     project_id: str
@@ -34,6 +36,7 @@ class BatchSettings:
     enrichments: tuple[str | PluginChoice, ...] = DEFAULT_ENRICHMENTS
     root: str = ""
     correct_clocks: bool = True
+    s3: S3Access = field(default_factory=S3Access)
 
     def __post_init__(self) -> None:
         if not PROJECT_ID.fullmatch(self.project_id):
