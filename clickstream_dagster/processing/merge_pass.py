@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from clickstream_dagster.processing.lake import Lake, LakeFile, file_schema
 from clickstream_dagster.processing.merging import (
     MergeUnit,
     WriteRule,
+    arrival_day,
     merge_units,
     open_data_file,
     write_bad_rows,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_COMMIT_TRIES = 5
+COMMIT_TRIES = 5
 _READERS = 8
 UNIT_ROWS = 1_500_000
 _EPOCH = date(1970, 1, 1)
@@ -83,7 +84,7 @@ def with_retries(batch: str, attempt: Attempt, tell: Progress, step: Callable[[]
     """
     from pyiceberg.exceptions import CommitFailedException, ValidationException
 
-    for _ in range(_COMMIT_TRIES):
+    for _ in range(COMMIT_TRIES):
         try:
             return step()
         except (CommitFailedException, ValidationException):
@@ -91,7 +92,7 @@ def with_retries(batch: str, attempt: Attempt, tell: Progress, step: Callable[[]
             tell("another batch has changed the lake meanwhile: merging again")
     raise LakeError(
         f"the batch {batch} could not be committed: other writers changed the lake"
-        f" {_COMMIT_TRIES} times meanwhile; run it again"
+        f" {COMMIT_TRIES} times meanwhile; run it again"
     )
 
 
@@ -175,11 +176,6 @@ def _write_bad(
         add=[*written, *(path for path in rewritten if path)],
         properties=snapshot_properties(settings, attempt, counters),
     )
-
-
-def arrival_day(file: LakeFile) -> date:
-    """Give the day of arrival that a file of bad_event is of."""
-    return _EPOCH + timedelta(days=int(file.partition[0]))
 
 
 def write_rule(lake: Lake, table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
@@ -271,6 +267,8 @@ def rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
             first += group.num_rows
             kept += int(keep.sum())
             part = group.filter(pa.array(keep))
+            if part.num_rows == 0:
+                continue  # a row group without rows has no statistics, and Iceberg needs them
             # A file of an earlier version lacks the columns that have been added since.
             columns = [
                 part.column(field.name)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from urllib.parse import quote
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from clickstream_dagster.processing.lake import LakeFile
 from clickstream_dagster.processing.staging import Piece, report_batch, whole_buckets
 from clickstream_dagster.processing.storage import Storage
 
@@ -30,6 +31,7 @@ _COUNTS = (
 BAD_KEY = ("request_id", "request_position", "reason", "payload")
 _BAD_BATCH_ROWS = 2_048  # an envelope has up to 16 KB
 _BAD_BATCH_BYTES = 16 << 20
+_EPOCH = date(1970, 1, 1)
 _HOUR_MS = 3_600_000
 _UNIQUE = ("event_id", "request_id", "_value", "_micros", "timestamp", "timestamp_offset")
 _ARRIVAL = ["ingest_timestamp", "request_id", "request_position"]
@@ -339,6 +341,22 @@ def _bad_records(lake_files: Mapping[str, date], day: date, rule: WriteRule) -> 
         for rows in read_bad_rows(rule.storage, path, [*BAD_KEY, "ingest_batch"])
         for key in bad_keys(rows.filter(pc.not_equal(rows.column("ingest_batch"), rule.batch)))
     }
+
+
+def arrival_day(file: LakeFile) -> date:
+    """Give the day of arrival that a file of bad_event is of."""
+    return _EPOCH + timedelta(days=int(file.partition[0]))
+
+
+def staged_bad_keys(storage: Storage, paths: Sequence[str]) -> set[bytes]:
+    """Give the keys of staged bad rows."""
+    found: set[bytes] = set()
+    for path in paths:
+        with storage.open(path) as source:
+            reader = pa.ipc.open_file(source)
+            for place in range(reader.num_record_batches):
+                found.update(bad_keys(reader.get_batch(place)))
+    return found
 
 
 def read_bad_rows(

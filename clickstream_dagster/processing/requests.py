@@ -187,8 +187,8 @@ def read_requests(objects: Iterable[RawObject], tally: ReadTally) -> Iterator[pa
 
 
 def single_events(
+    bodies: pa.StringArray,
     envelopes: pa.StringArray,
-    payloads: pa.StringArray,
     request_id: pa.StringArray,
     ingest_timestamp: pa.Int64Array,
     request_position: pa.Int32Array,
@@ -197,7 +197,7 @@ def single_events(
 ) -> pa.RecordBatch:
     """Give, for events that are apart from their requests, a REQUEST row each.
 
-    What the envelopes tell is read as from a whole record, and the body is an array of the payload.
+    Each body is an array of the event. What the envelope tells is read as from a whole record.
     """
     records = envelopes.cast(pa.binary())
     arrival = np.asarray(ingest_timestamp)
@@ -207,10 +207,10 @@ def single_events(
     given = {
         "request_id": request_id,
         "ingest_timestamp": ingest_timestamp,
-        "body": pc.binary_join_element_wise("[", payloads, "]", ""),
+        "body": bodies,
         "first_position": request_position,
-        "bad_reason": pa.nulls(len(payloads), pa.string()),
-        "bad_detail": pa.nulls(len(payloads), pa.string()),
+        "bad_reason": pa.nulls(len(bodies), pa.string()),
+        "bad_detail": pa.nulls(len(bodies), pa.string()),
     }
     columns = dict(zip(of_request.column_names, of_request.columns, strict=True)) | given
     table = pa.table([columns[name] for name in REQUEST.names], schema=REQUEST)
@@ -264,7 +264,7 @@ def requests_of(
     `source_object` and `source_line` say where each record lies, `arrival` (ms UTC) when it came,
     for those that do not tell.
     """
-    read = JsonBatch(_utf8(records))
+    read = JsonBatch(texts_of(records))
     fields = read.fields(read.roots, _FIELDS)
     request_id = _bounded(read.texts(fields["rid"]))
     if request_id.null_count:
@@ -348,11 +348,11 @@ def _query_number(uri: pa.StringArray, name: str) -> pa.Int64Array:
     return pc.struct_field(found, "number").cast(pa.int64())
 
 
-def _utf8(records: pa.BinaryArray) -> pa.StringArray:
+def texts_of(records: pa.BinaryArray) -> pa.StringArray:
+    """Give bytes as text; what is not UTF-8 becomes an empty one."""
     try:
         return records.cast(pa.string())
     except pa.ArrowInvalid:
-        # Some line is not UTF-8: that one becomes an unreadable record.
         return pa.array([_decoded_or_empty(text) for text in records.to_pylist()], pa.string())
 
 
