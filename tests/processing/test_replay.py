@@ -61,7 +61,7 @@ BEFORE_FIX = {"transformer": "tests.processing.test_replay:StrictTransformer"}
 
 
 def troubled() -> list[dict]:
-    """Give 5 requests: with 3 fixable events, one fixable as a whole, 2 hopeless records, others."""
+    """Give 5 requests: with 3 fixable events, one fixable as a whole, 2 hopeless ones."""
     return [
         record(plain(event("a"), sent("fixable-1"), event("b"), sent("fixable-2")), rid="r1"),
         record(packed(event("c"), event("d")), rid="r2", platform="Android"),
