@@ -320,10 +320,12 @@ class BadReader:
 
 def _is_whole(rows: pa.RecordBatch) -> np.ndarray:
     """Mark the rows whose envelope was not cut, and whose payload is one value."""
-    envelopes = JsonBatch(rows.column("envelope"))
+    encoded = rows.column("envelope").dictionary_encode()
+    envelopes = JsonBatch(encoded.dictionary)
+    is_object = np.append(envelopes.is_object(envelopes.roots), False)
     bodies = JsonBatch(_bodies(rows))
     _, first = bodies.elements(bodies.roots)
-    return envelopes.is_object(envelopes.roots) & (np.diff(first) == 1)
+    return is_object[np.asarray(encoded.indices.fill_null(-1))] & (np.diff(first) == 1)
 
 
 def _bodies(rows: pa.RecordBatch) -> pa.StringArray:

@@ -199,15 +199,18 @@ def single_events(
 
     Each body is an array of the event. What the envelope tells is read as from a whole record.
     """
-    records = envelopes.cast(pa.binary())
-    arrival = np.asarray(ingest_timestamp)
+    encoded = envelopes.dictionary_encode()
+    distinct = encoded.dictionary.cast(pa.binary())
+    nowhere = np.zeros(len(distinct), np.int64)
     of_request = pa.Table.from_batches(
-        requests_of(records, source_object, np.asarray(source_line), arrival)
-    ).combine_chunks()
+        requests_of(distinct, pa.repeat("", len(distinct)), nowhere, nowhere), REQUEST
+    ).take(encoded.indices)
     given = {
         "request_id": request_id,
         "ingest_timestamp": ingest_timestamp,
         "body": bodies,
+        "source_object": source_object,
+        "source_line": source_line,
         "first_position": request_position,
         "bad_reason": pa.nulls(len(bodies), pa.string()),
         "bad_detail": pa.nulls(len(bodies), pa.string()),

@@ -9,8 +9,11 @@ import gzip
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
+from clickstream_dagster.sample.command import generate_files
+from clickstream_dagster.sample.plan import TrafficPlan
 from tests.processing.records_input import NOW_MS, event, record
 
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
@@ -258,15 +261,39 @@ OF_ENVELOPES = (
 )
 
 
-def mutated_line(number: int, chance: Random) -> bytes:
+def generated_records(folder: Path) -> list[dict]:
+    """Give records of the traffic generator, the events of each under `data`."""
+    generate_files(TrafficPlan(events=2_000, days=1, seed=5), folder)
+    records: list[dict] = []
+    for file in sorted(folder.rglob("*.log.gz")):
+        for line in gzip.decompress(file.read_bytes()).splitlines():
+            fields = json.loads(line)
+            try:
+                body = fields["data"]
+                if not body.startswith("["):
+                    body = gzip.decompress(base64.b64decode(body))
+                records.append(fields | {"data": json.loads(body)})
+            except (ValueError, OSError, EOFError):
+                continue  # the generator damages some bodies of its own
+    return records
+
+
+def mutated_line(number: int, chance: Random, generated: list[dict]) -> bytes:
     """Give the line of a record that is bad in one or two manners, or just odd.
 
     Its request is `m<number>` and its events `m<number>-0` and on, as long as that survives.
     """
+    fields = record(None, ingest_time=NOW_MS + 1_000 + number % 1_000)
     events: list = [
-        event(f"m{number}-{n}", timestamp=NOW_MS - n, attributes={"n": n, "s": f"é{n}"})
+        event("", timestamp=NOW_MS - n, attributes={"n": n, "s": f"é{n}"})
         for n in range(chance.choice([1, 1, 2, 5]))
     ]
+    if chance.random() < 0.5:
+        fields = dict(chance.choice(generated))
+        events = [dict(one) for one in fields["data"]]
+    fields["rid"] = f"m{number}"
+    for n, one in enumerate(events):
+        one |= {"event_id": f"m{number}-{n}", "app_id": "shop"}
     level = chance.choice(
         ["event", "event", "body", "text", "bytes", "packing", "envelope", "line"]
     )
@@ -280,7 +307,6 @@ def mutated_line(number: int, chance: Random) -> bytes:
     text = dumps(events, chance)
     if level == "text":
         text = chance.choice(OF_TEXTS)(text, chance)
-    fields = record(None, rid=f"m{number}", ingest_time=NOW_MS + 1_000 + number % 1_000)
     fields["data"] = packing(text, level, chance)
     if level == "envelope":
         chance.choice(OF_ENVELOPES)(fields, chance)

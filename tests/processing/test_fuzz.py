@@ -17,7 +17,7 @@ import pytest
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.requests import DISCARDED, BadReason
 from tests.processing.conftest import Pipeline
-from tests.processing.mutations import OF_BYTES, mutated_line
+from tests.processing.mutations import OF_BYTES, generated_records, mutated_line
 from tests.processing.oracle import (
     Expected,
     expected_of,
@@ -51,12 +51,12 @@ def good_event(number: int, place: int) -> dict:
     )
 
 
-def lines_of(count: int, seed: int) -> list[bytes]:
+def lines_of(count: int, seed: int, generated: list[dict]) -> list[bytes]:
     """Give damaged records, a good one behind every third."""
     chance = Random(seed)
     lines: list[bytes] = []
     for number in range(count):
-        lines.append(mutated_line(number, chance))
+        lines.append(mutated_line(number, chance, generated))
         if number % 3 == 0:
             lines.append(good_line(number))
     return lines
@@ -177,9 +177,9 @@ def without_place(pipeline: Pipeline) -> tuple[list[str], Counter]:
     return events, bad
 
 
-def check(spark: object, directory: Path, count: int, seed: int) -> None:
+def check(spark: object, directory: Path, count: int, seed: int, generated: list[dict]) -> None:
     """Send damaged records in two batches, look at everything, and send them in another order."""
-    lines = lines_of(count, seed)
+    lines = lines_of(count, seed, generated)
     apart = Pipeline(spark, directory / "apart")
     total = BatchCounters()
     everything: list[Sent] = []
@@ -222,16 +222,23 @@ def check(spark: object, directory: Path, count: int, seed: int) -> None:
     assert without_place(together) == without_place(apart)
 
 
-def test_damaged_records_are_told_and_cost_no_other(spark: object, tmp_path: Path) -> None:
-    check(spark, tmp_path, QUICK, 20_261_125)
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    return generated_records(tmp_path_factory.mktemp("generated"))
+
+
+def test_damaged_records_are_told_and_cost_no_other(
+    spark: object, tmp_path: Path, generated: list[dict]
+) -> None:
+    check(spark, tmp_path, QUICK, 20_261_125, generated)
 
 
 @pytest.mark.heavy
 def test_very_many_damaged_records_are_told_and_cost_no_other(
-    spark: object, tmp_path: Path
+    spark: object, tmp_path: Path, generated: list[dict]
 ) -> None:
     for number in range(-(-HEAVY // AT_ONCE)):
-        check(spark, tmp_path / str(number), min(AT_ONCE, HEAVY), SEED + number)
+        check(spark, tmp_path / str(number), min(AT_ONCE, HEAVY), SEED + number, generated)
 
 
 @pytest.mark.parametrize("seed", range(3))
