@@ -52,7 +52,8 @@ request with a `bad_reason` has no body; it must be passed on as one bad row.
 """
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_BLANK = " \t\r\n\ufeff"  # some clients send a byte order mark
+_BLANK = " \t\r\n"
+_BYTE_ORDER_MARK = "\ufeff"  # some clients send one in front
 _BATCH_BYTES = 8 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNPACKED_BYTES = 32 << 20
@@ -442,7 +443,7 @@ def decode_body(data: str | None) -> str:
     base64 of gzip, or base64, of JSON. Query parameters such as `compression` are not trusted
     (seed 000, "Ingestion endpoint"). Raises BadBodyError.
     """
-    text = (data or "").strip(_BLANK)
+    text = _trimmed(data or "")
     if not text:
         raise BadBodyError(BadReason.MISSING_BODY, "the record has no data")
     # These are letters of base64, too, but no gzip: the words of JSON.
@@ -461,12 +462,16 @@ def _unpack(text: str) -> str:
     if packed.startswith(_GZIP_MAGIC):
         packed = _gunzip(packed)
     try:
-        unpacked = packed.decode().strip(_BLANK)
+        unpacked = _trimmed(packed.decode())
     except UnicodeDecodeError as error:
         raise BadBodyError(BadReason.UNDECODABLE_BODY, f"not gzip, not UTF-8: {error}") from error
     if not unpacked:
         raise BadBodyError(BadReason.MISSING_BODY, "the body unpacks to nothing")
     return unpacked
+
+
+def _trimmed(text: str) -> str:
+    return text.lstrip(_BLANK + _BYTE_ORDER_MARK).rstrip(_BLANK)
 
 
 def _gunzip(packed: bytes) -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 MOST_LEVELS = 256
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 YEARS = range(946_684_800_000, 4_102_444_800_000)
-BLANK = " \t\r\n\ufeff"
+BLANK = " \t\r\n"
 
 sys.set_int_max_str_digits(0)  # JSON may hold numbers of any length
 
@@ -73,14 +73,14 @@ def joined_pairs(text: str) -> str:
 
 
 def expected_of_body(data: str) -> Expected:
-    text = data.strip(BLANK)
+    text = data.lstrip(BLANK + "\ufeff").rstrip(BLANK)
     if not text:
         return Expected(None)
     if text[0] not in "[{" and text not in ("null", "true", "false"):
         found = unpacked(text)
         if found is None:
             return Expected(None)
-        text = found.strip(BLANK)
+        text = found.lstrip(BLANK + "\ufeff").rstrip(BLANK)
     is_json, value = read_json(f"[{text}]" if text.startswith("{") else text)
     return Expected(value, text) if is_json and isinstance(value, list) else Expected(None)
 
