@@ -107,7 +107,7 @@ def _local_session() -> "SparkSession":
     # Workers must have this environment's packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     return (
-        SparkSession.builder.master(f"local[{parallelism()}]")
+        SparkSession.builder.master(f"local[{cores()}]")
         .appName("clickstream")
         .config("spark.ui.enabled", "false")
         .config("spark.sql.session.timeZone", "UTC")
@@ -117,8 +117,18 @@ def _local_session() -> "SparkSession":
     )
 
 
-def parallelism() -> int:
-    """Number of tasks that run at once on this machine: the cores this process may use."""
+def parallelism(session: "SparkSession") -> int:
+    """Number of tasks that run at once: what the session is told, else the cores of this process.
+
+    A cluster is told by `spark.default.parallelism`: its cores when it has grown to its most
+    executors, for at the start it has few.
+    """
+    told = session.conf.get("spark.default.parallelism", None)
+    return int(told) if told else cores()
+
+
+def cores() -> int:
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

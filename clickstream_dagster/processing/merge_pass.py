@@ -106,7 +106,7 @@ def _merge_events(
 
     written: list[str] = []
     gone: dict[str, set[int]] = {file.path: set() for file in shared}
-    for value in _run_merge(spark, _units(staged.pieces, live, replaced, shared), rule):
+    for value in _run_merge(spark, _units(staged.pieces, live, replaced, shared, parallelism(spark)), rule):
         if "tally" in value:
             counters.add(value["tally"])
         elif "file" in value:
@@ -161,8 +161,9 @@ def _units(
     live: Sequence[LakeFile],
     replaced: Sequence[LakeFile],
     shared: Sequence[LakeFile],
+    tasks: int,
 ) -> list[MergeUnit]:
-    """Group staged pieces by app and day; a large day is cut at bucket borders."""
+    """Group staged pieces by app and day; a large day is cut at bucket borders, for `tasks`."""
     gone = {file.path for file in replaced}
     shared_paths = frozenset(file.path for file in shared)
     lake_files: dict[tuple[object, ...], list[str]] = {}
@@ -171,7 +172,7 @@ def _units(
             lake_files.setdefault(file.partition, []).append(file.path)
     groups: dict[tuple[object, ...], list[Piece]] = {}
     total = sum(piece.rows for piece in pieces)
-    limit = min(UNIT_ROWS, max(1, -(-total // parallelism())))
+    limit = min(UNIT_ROWS, max(1, -(-total // tasks)))
     for piece in pieces:
         groups.setdefault((piece.app_id, piece.event_date), []).append(piece)
     units: list[MergeUnit] = []
@@ -195,7 +196,7 @@ def _run_merge(
 ) -> Iterator[dict]:
     if not units:
         return
-    shares = equal_shares(units, lambda unit: unit.rows, parallelism())
+    shares = equal_shares(units, lambda unit: unit.rows, parallelism(spark))
 
     def merge(ids: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in ids:
