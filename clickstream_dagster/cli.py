@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from clickstream_dagster.errors import ClickstreamError
+from clickstream_dagster.package_commands import package_app
 from clickstream_dagster.plugin_commands import geo_app, plugin_app
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 
 app.add_typer(plugin_app, name="plugin")
 app.add_typer(geo_app, name="geo")
+app.add_typer(package_app, name="package")
 
 
 @app.callback()

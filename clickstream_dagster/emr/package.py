@@ -56,10 +56,10 @@ PROJECT_FOLDER = "project"
 """Where the files of a project lie in the archive."""
 
 # Parts of an interpreter that no job needs.
-_UNUSED = frozenset(
-    ("__pycache__", "ensurepip", "idlelib", "lib2to3", "site-packages", "test", "tkinter")
-    + ("turtledemo",)
-)
+_UNUSED = {
+    *("__pycache__", "ensurepip", "idlelib", "lib2to3", "site-packages", "test", "tkinter"),
+    "turtledemo",
+}
 # What installers leave behind about this machine, and what libraries bring for their developers.
 _LEFT_BEHIND = ("direct_url.json", "uv_cache.json", "INSTALLER", "REQUESTED", "RECORD")
 _FOR_DEVELOPERS = ("tests", "include")
@@ -214,9 +214,7 @@ def _install(contents: Contents, python: str, target: Path, work: Path) -> None:
     }
     pins = work / "pins.txt"
     pins.write_text(
-        "\n".join(
-            f"{name}=={one.version}" for name, one in installed.items() if name not in wanted
-        )
+        "\n".join(f"{name}=={one.version}" for name, one in installed.items() if name not in wanted)
     )
     left_out = work / "left-out.txt"
     # A requirement whose marker never holds takes the place of every other one of that name.
@@ -235,9 +233,7 @@ def _install(contents: Contents, python: str, target: Path, work: Path) -> None:
 
 
 def _platform(contents: Contents) -> str:
-    return (
-        f"{ARCHITECTURES[contents.architecture]}-manylinux_{contents.glibc.replace('.', '_')}"
-    )
+    return f"{ARCHITECTURES[contents.architecture]}-manylinux_{contents.glibc.replace('.', '_')}"
 
 
 def _with_groups(plugins: Iterable[PluginChoice]) -> Iterator[tuple[PluginChoice, str]]:
@@ -306,9 +302,7 @@ def _uv_program() -> str:
     beside = Path(sys.executable).with_name("uv")
     found = str(beside) if beside.exists() else shutil.which("uv")
     if found is None:
-        raise EngineError(
-            "packaging needs uv: install clickstream-dagster[emr], or uv itself"
-        )
+        raise EngineError("packaging needs uv: install clickstream-dagster[emr], or uv itself")
     return found
 
 

@@ -106,7 +106,9 @@ def _merge_events(
 
     written: list[str] = []
     gone: dict[str, set[int]] = {file.path: set() for file in shared}
-    for value in _run_merge(spark, _units(staged.pieces, live, replaced, shared, parallelism(spark)), rule):
+    for value in _run_merge(
+        spark, _units(staged.pieces, live, replaced, shared, parallelism(spark)), rule
+    ):
         if "tally" in value:
             counters.add(value["tally"])
         elif "file" in value:

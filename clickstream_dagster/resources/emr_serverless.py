@@ -172,9 +172,7 @@ class EmrServerlessEngine:
 
 def driver_logs(logs: str, application_id: str, job_run_id: str) -> str:
     """Give the folder in which EMR stores stdout.gz and stderr.gz of a driver."""
-    return (
-        f"{logs.rstrip('/')}/applications/{application_id}/jobs/{job_run_id}/SPARK_DRIVER/"
-    )
+    return f"{logs.rstrip('/')}/applications/{application_id}/jobs/{job_run_id}/SPARK_DRIVER/"
 
 
 def _in_archive(settings: "BatchSettings") -> "BatchSettings":
