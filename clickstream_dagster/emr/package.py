@@ -39,9 +39,9 @@ OWN = "clickstream-dagster"
 
 NEEDED = (
     *("boto3", "dagster-pipes", "geoip2", "isal", "numba", "orjson", "pandas", "pyarrow"),
-    *("pydantic", "pyiceberg", "pyyaml", "ua-parser"),
+    *("pydantic", "pyiceberg", "pyyaml", "rich", "ua-parser"),
 )
-"""Requirements of this project that processing needs; the others stay out of the archive."""
+"""Requirements of this project that processing, or one of these, needs; others are left out."""
 
 ARCHITECTURES = {"x86_64": "x86_64", "arm64": "aarch64"}
 """Architectures of EMR Serverless applications, and what they are called elsewhere."""
