@@ -2,6 +2,7 @@
 
 import re
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -65,7 +66,11 @@ class Emr:
         threading.Thread(target=self._play, args=(job_run,), daemon=True).start()
 
     def _play(self, job_run: JobRun) -> None:
-        state = self.play(job_run)
+        state = "FAILED"
+        try:
+            state = self.play(job_run)
+        except Exception:
+            traceback.print_exc()
         if job_run.state != "CANCELLED":
             job_run.run.state_details = f"Job ended as {state}"
             job_run.run.state = state

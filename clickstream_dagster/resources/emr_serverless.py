@@ -107,6 +107,10 @@ class EmrServerlessEngine:
                     },
                     extras=job.as_extras(),
                 )
+        except dg.DagsterExecutionInterruptedError:
+            # The client cancels what it waits for, not a job run that it is just starting.
+            self._cancel(context, client, name)
+            raise
         except (RuntimeError, dg.DagsterInvariantViolationError) as error:
             raise self._failure(client, job_runs.started, messages.custom(), str(error)) from error
         for message in messages.custom():
@@ -127,19 +131,23 @@ class EmrServerlessEngine:
             "create it, or correct emr_serverless.application_id",
         )
 
-    def _end_earlier(self, context: dg.AssetExecutionContext, client: Any, name: str) -> None:
+    def _cancel(self, context: dg.AssetExecutionContext, client: Any, name: str) -> list[str]:
+        """Cancel the job runs of a batch that are at work; give their ids."""
         pages = client.get_paginator("list_job_runs").paginate(
             applicationId=self.application_id, states=list(_AT_WORK)
         )
-        earlier = [run for page in pages for run in page["jobRuns"] if run.get("name") == name]
-        for run in earlier:
-            context.log.warning(
-                f"the job run {run['id']} of an earlier attempt is still at this batch: cancelling"
-            )
+        found = [run for page in pages for run in page["jobRuns"] if run.get("name") == name]
+        for run in found:
             if run["state"] != "CANCELLING":
+                context.log.warning(f"cancelling the job run {run['id']} of this batch")
                 client.cancel_job_run(applicationId=self.application_id, jobRunId=run["id"])
+        return [run["id"] for run in found]
+
+    def _end_earlier(self, context: dg.AssetExecutionContext, client: Any, name: str) -> None:
+        """End the job runs of earlier attempts, and wait until they have ended."""
+        earlier = self._cancel(context, client, name)
         end = time.monotonic() + _CANCEL_SECONDS
-        while any(self._state(client, run["id"])["state"] in _AT_WORK for run in earlier):
+        while any(self._state(client, run)["state"] in _AT_WORK for run in earlier):
             if time.monotonic() > end:
                 raise EngineError(
                     f"an earlier job run of {name} has not ended {_CANCEL_SECONDS // 60} minutes "

@@ -9,7 +9,12 @@ from dataclasses import replace
 import boto3
 import dagster as dg
 import pytest
-from dagster_pipes import PipesMappingParamsLoader, PipesS3MessageWriter, open_dagster_pipes
+from dagster_pipes import (
+    PipesContext,
+    PipesDefaultContextLoader,
+    PipesMappingParamsLoader,
+    PipesS3MessageWriter,
+)
 
 from clickstream_dagster.assets.events import lake_events
 from clickstream_dagster.assets.raw import raw_batch
@@ -63,11 +68,12 @@ def run(project, engine) -> dg.ExecuteInProcessResult:
     return dg.materialize(assets, partition_key=WINDOW, raise_on_error=False)
 
 
-def messages_of(job_run: JobRun):
-    """Open Pipes as the job does, with the environment of the driver."""
-    return open_dagster_pipes(
-        params_loader=PipesMappingParamsLoader(job_run.environment),
-        message_writer=PipesS3MessageWriter(boto3.client("s3"), interval=0),
+def messages_of(job_run: JobRun) -> PipesContext:
+    """Open Pipes as the job does, with the environment of its driver."""
+    return PipesContext(
+        PipesMappingParamsLoader(job_run.environment),
+        PipesDefaultContextLoader(),
+        PipesS3MessageWriter(boto3.client("s3"), interval=0),
     )
 
 
@@ -151,9 +157,7 @@ def test_the_log_lines_of_a_job_come_to_the_run(shop, engine, emr, capfd) -> Non
 
 
 def test_a_failed_job_is_told_by_its_own_message_and_its_logs(shop, engine, emr) -> None:
-    emr.play = saying(
-        {"error": "the address database x.mmdb can't be read", "kind": "SettingError"}
-    )
+    emr.play = saying({"error": "the database x.mmdb is damaged", "kind": "SettingError"})
     told = failure(run(shop, engine))
     job_run = emr.runs[0].id
     assert told.startswith("the database x.mmdb is damaged (job run")
@@ -205,7 +209,7 @@ def test_a_job_run_that_was_left_behind_is_cancelled_before_its_batch_is_run_aga
 ) -> None:
     ended = threading.Event()
     emr.play = lambda run: "SUCCESS" if ended.wait(30) else "FAILED"
-    request = {"applicationId": emr.application_id, "executionRoleArn": ROLE, "jobDriver": {}}
+    request = {"applicationId": emr.application_id, "executionRoleArn": ROLE}
     emr.client.start_job_run(name="shop-20260101T0000Z", **request)
     emr.client.start_job_run(name="shop-20260101T0100Z", **request)
     emr.play = processed
