@@ -27,6 +27,21 @@ app.add_typer(geo_app, name="geo")
 app.add_typer(package_app, name="package")
 
 
+Region = Annotated[
+    str | None, typer.Option(help="AWS region of S3 and Glue. Default: as boto3 finds it.")
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(help="Profile of the AWS configuration files. Default: as boto3 finds it."),
+]
+Endpoint = Annotated[
+    str | None, typer.Option(help="Address of an S3-compatible server. Default: as boto3 finds it.")
+]
+GlueEndpoint = Annotated[
+    str | None, typer.Option(help="Address of the Glue catalog. Default: as boto3 finds it.")
+]
+
+
 @app.callback()
 def main() -> None:
     """Collect, process, model and report behaviour events."""
@@ -136,7 +151,13 @@ def process(
     source: Annotated[
         str, typer.Option(help="Directory or s3:// prefix with raw objects, read as one batch.")
     ],
-    sink: Annotated[str, typer.Option(help="Lake: the directory of the Iceberg catalog.")],
+    sink: Annotated[
+        str,
+        typer.Option(
+            help="Lake: a directory with an Iceberg catalog of its own, or s3://bucket/prefix with"
+            " AWS Glue as the catalog."
+        ),
+    ],
     project_id: Annotated[str, typer.Option(help="Project whose tables are written.")],
     app_id: Annotated[list[str], typer.Option(help="App whose events are taken; repeat for more.")],
     batch: Annotated[
@@ -174,11 +195,20 @@ def process(
     engine: Annotated[
         str, typer.Option(help="sail, spark (needs Java) or a Spark Connect address.")
     ] = "sail",
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    glue_endpoint_url: GlueEndpoint = None,
+    kms_key_id: Annotated[
+        str | None,
+        typer.Option(help="Id, alias or ARN of the KMS key that encrypts what is written to S3."),
+    ] = None,
 ) -> None:
     """Process raw objects into the lake tables ods_event and bad_event, as one batch.
 
     The last line on standard output is a JSON object of counters.
     """
+    from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.processing.command import process_source
     from clickstream_dagster.processing.plugins import DEFAULT_ENRICHMENTS, PluginChoice
     from clickstream_dagster.processing.settings import BatchSettings
@@ -197,6 +227,7 @@ def process(
                 PluginChoice.parse(text)
                 for text in (DEFAULT_ENRICHMENTS if enrichment is None else enrichment)
             ),
+            s3=S3Access(region, profile, endpoint_url, kms_key_id, glue_endpoint_url),
         )
         counters = process_source(source, batch, settings, engine)
     typer.echo(json.dumps(counters.as_dict()))

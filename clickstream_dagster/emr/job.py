@@ -26,7 +26,6 @@ class BatchJob:
 
     settings: BatchSettings
     manifest: str
-    s3: S3Access
 
     def as_extras(self) -> dict[str, Any]:
         """Give it as JSON values."""
@@ -40,18 +39,18 @@ class BatchJob:
             BatchSettings(
                 **{
                     **settings,
+                    "s3": S3Access(**settings["s3"]),
                     "app_ids": tuple(settings["app_ids"]),
                     "transformer": _choice(settings["transformer"]),
                     "enrichments": tuple(_choice(one) for one in settings["enrichments"]),
                 }
             ),
             extras["manifest"],
-            S3Access(**extras["s3"]),
         )
 
     def run(self, spark: "SparkSession", tell: Progress) -> BatchCounters:
         """Process exactly the objects of the manifest. Raises ClickstreamError."""
-        manifest = read_manifest(self.manifest, self.s3)
+        manifest = read_manifest(self.manifest, self.settings.s3)
         return process_batch(spark, self.settings, manifest.objects, tell)
 
 

@@ -1,11 +1,11 @@
 """Second pass over a batch: merge staged events with the lake, as tasks, and commit both tables."""
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from clickstream_dagster.errors import LakeError
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.engines import parallelism
-from clickstream_dagster.processing.lake import Lake, LakeFile, file_schema
+from clickstream_dagster.processing.lake import ATTEMPT, TABLES, Lake, LakeFile, file_schema
 from clickstream_dagster.processing.merging import (
     MergeUnit,
     WriteRule,
@@ -98,7 +98,7 @@ def _merge_events(
     counters: BatchCounters,
 ) -> None:
     table = lake.table("ods_event")
-    rule = _write_rule(table, settings, attempt)
+    rule = _write_rule(lake, table, settings, attempt)
     live = lake.files("ods_event")
     of_batch = [file for file in live if file.may_hold(settings.batch)]
     replaced = [file for file in of_batch if file.holds_only(settings.batch)]
@@ -106,9 +106,9 @@ def _merge_events(
 
     written: list[str] = []
     gone: dict[str, set[int]] = {file.path: set() for file in shared}
-    for value in _run_merge(
-        spark, _units(staged.pieces, live, replaced, shared, parallelism(spark)), rule
-    ):
+    units = _units(staged.pieces, live, replaced, shared, parallelism(spark))
+    attempt.will_write("ods_event", {unit.folder(rule.location) for unit in units})
+    for value in _run_merge(spark, units, rule):
         if "tally" in value:
             counters.add(value["tally"])
         elif "file" in value:
@@ -116,15 +116,17 @@ def _merge_events(
         else:
             gone.setdefault(value["path"], set()).update(value["rows"])
     corrected = [file for file in live if file.path in gone]
+    attempt.will_write("ods_event", {_folder(file) for file in corrected})
     rewritten = [_rewrite(file, gone[file.path], rule) for file in corrected]
     written += [path for path in rewritten if path]
     counters.data_files = len(written)
-    lake.commit(
-        table,
-        remove=[*replaced, *corrected],
-        add=written,
-        properties=_snapshot_properties(settings, attempt, counters),
-    )
+    with attempt.committing():
+        lake.commit(
+            table,
+            remove=[*replaced, *corrected],
+            add=written,
+            properties=_snapshot_properties(settings, attempt, counters),
+        )
 
 
 def _write_bad(
@@ -139,19 +141,25 @@ def _write_bad(
         if file not in replaced
     }
     written, counters.bad_repeated = write_bad_rows(
-        staged.bad_paths, others, _write_rule(table, settings, attempt)
+        staged.bad_paths,
+        others,
+        _write_rule(lake, table, settings, attempt),
+        partial(attempt.will_write, "bad_event"),
     )
-    lake.commit(
-        table,
-        remove=replaced,
-        add=written,
-        properties=_snapshot_properties(settings, attempt, counters),
-    )
+    with attempt.committing():
+        lake.commit(
+            table,
+            remove=replaced,
+            add=written,
+            properties=_snapshot_properties(settings, attempt, counters),
+        )
 
 
-def _write_rule(table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
+def _write_rule(lake: Lake, table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
     return WriteRule(
+        storage=lake.storage,
         location=table.location().removeprefix("file://"),
+        partition=TABLES[table.name()[-1]][1],
         schema=file_schema(table),
         batch=settings.batch,
         attempt=attempt.id,
@@ -216,14 +224,20 @@ def _run_merge(
             yield value
 
 
+def _folder(file: LakeFile) -> str:
+    return file.path.rpartition("/")[0]
+
+
 def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
     """Write a live file again without some rows and without rows of the batch at hand."""
-    path = os.path.join(
-        os.path.dirname(file.path), f"{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
-    )
-    source = pq.ParquetFile(file.path)
+    path = f"{_folder(file)}/{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
     first = kept = 0
-    with open_data_file(path, rule.schema) as writer:
+    with (
+        rule.storage.open(file.path) as opened,
+        rule.storage.writing(path) as local,
+        open_data_file(local, rule.schema) as writer,
+    ):
+        source = pq.ParquetFile(opened, pre_buffer=True)
         for number in range(source.num_row_groups):
             group = source.read_row_group(number)
             keep = np.asarray(pc.not_equal(group.column("ingest_batch"), rule.batch)).copy()
@@ -241,7 +255,7 @@ def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
             writer.write_table(pa.table(columns, schema=rule.schema))
     if kept:
         return path
-    os.remove(path)
+    rule.storage.remove([path])
     return None
 
 
@@ -251,6 +265,6 @@ def _snapshot_properties(
     counts = {f"clickstream.{name}": str(count) for name, count in counters.as_dict().items()}
     return {
         "clickstream.batch": settings.batch,
-        "clickstream.attempt": attempt.id,
+        ATTEMPT: attempt.id,
         **counts,
     }

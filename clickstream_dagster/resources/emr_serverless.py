@@ -73,7 +73,7 @@ class EmrServerlessEngine:
             self._end_earlier(context, client, name)
         messages = _messages(artifacts, self.poll_seconds)
         job_runs = _job_runs(client, messages, self.poll_seconds, artifacts.address("logs/"))
-        job = BatchJob(_in_archive(settings), address, replace(self.s3, profile=None))
+        job = BatchJob(_in_the_job(settings), address)
         try:
             with self._clear_errors():
                 job_runs.run(
@@ -183,12 +183,16 @@ def driver_logs(logs: str, application_id: str, job_run_id: str) -> str:
     return f"{logs.rstrip('/')}/applications/{application_id}/jobs/{job_run_id}/SPARK_DRIVER/"
 
 
-def _in_archive(settings: "BatchSettings") -> "BatchSettings":
-    """Give the settings with the paths that the project's files have in a job's archive."""
+def _in_the_job(settings: "BatchSettings") -> "BatchSettings":
+    """Give the settings as they hold in a job run.
+
+    Files of the project lie in its archive, and its role takes the place of a profile.
+    """
     root = f"{ARCHIVE_FOLDER}/{PROJECT_FOLDER}"
     geo = settings.geo_database
     return replace(
         settings,
+        s3=replace(settings.s3, profile=None),
         root=root,
         geo_database=f"{root}/{GEO_FOLDER}/{PurePosixPath(geo).name}" if geo else None,
     )
