@@ -126,6 +126,8 @@ def _of_project(
     project: Path, root: Path
 ) -> "tuple[Sequence[PluginChoice], dict[str, Path], S3Access, str | None]":
     """Give the plug-ins, the files they read, the access to S3 and the artifacts of a project."""
+    import yaml
+
     from clickstream_dagster.components import ClickstreamProject
     from clickstream_dagster.errors import SettingError
     from clickstream_dagster.resources.emr_serverless import GEO_FOLDER
@@ -134,8 +136,9 @@ def _of_project(
     if not file.exists():
         raise SettingError(f"there is no {file}: name the project's defs.yaml or its folder")
     try:
-        component = ClickstreamProject.from_yaml_path(file.resolve())
-    except Exception as error:  # of Dagster and pydantic; each names the key and the line
+        attributes = yaml.safe_load(file.read_text())["attributes"]
+        component = ClickstreamProject.from_attributes_dict(attributes=attributes)
+    except Exception as error:  # of YAML, Dagster and pydantic; each names the place
         raise SettingError(f"{file} can't be loaded: {error}") from error
     found = component.project(root)
     block = component.emr_serverless

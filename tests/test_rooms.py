@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "demo": {"definitions", "deployment", "sample"},
     "cli": {
         *("backfill", "demo", "package_commands", "plugin_commands", "ui"),
-        *("resources", "processing", "collector", "sample"),
+        *("resources", "batches", "processing", "collector", "sample"),
     },
 }
 

@@ -73,7 +73,7 @@ class EmrServerlessEngine:
             self._end_earlier(context, client, name)
         messages = _messages(artifacts, self.poll_seconds)
         job_runs = _job_runs(client, messages, self.poll_seconds, artifacts.address("logs/"))
-        job = BatchJob(_in_the_job(settings), address)
+        job = BatchJob(_in_the_job(settings, client.meta.region_name), address)
         try:
             with self._clear_errors():
                 job_runs.run(
@@ -183,16 +183,17 @@ def driver_logs(logs: str, application_id: str, job_run_id: str) -> str:
     return f"{logs.rstrip('/')}/applications/{application_id}/jobs/{job_run_id}/SPARK_DRIVER/"
 
 
-def _in_the_job(settings: "BatchSettings") -> "BatchSettings":
+def _in_the_job(settings: "BatchSettings", region: str) -> "BatchSettings":
     """Give the settings as they hold in a job run.
 
-    Files of the project lie in its archive, and its role takes the place of a profile.
+    Files of the project lie in its archive, its role takes the place of a profile, and without a
+    region of its own the lake is in that of the application.
     """
     root = f"{ARCHIVE_FOLDER}/{PROJECT_FOLDER}"
     geo = settings.geo_database
     return replace(
         settings,
-        s3=replace(settings.s3, profile=None),
+        s3=replace(settings.s3, profile=None, region=settings.s3.region or region),
         root=root,
         geo_database=f"{root}/{GEO_FOLDER}/{PurePosixPath(geo).name}" if geo else None,
     )

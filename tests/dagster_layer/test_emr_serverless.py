@@ -18,6 +18,7 @@ from dagster_pipes import (
 
 from clickstream_dagster.assets.events import lake_events
 from clickstream_dagster.assets.raw import raw_batch
+from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.emr.artifacts import Artifacts
 from clickstream_dagster.emr.capacity import Capacity
 from clickstream_dagster.emr.job import BatchJob
@@ -29,6 +30,12 @@ from tests.processing.records_input import write_object
 from tests.processing.test_job import mixed_records
 
 WINDOW = "2026-01-01-00:00"
+
+
+@pytest.fixture(autouse=True)
+def _short_wait(monkeypatch) -> None:
+    # Messages that were lost are waited for: in production ten seconds.
+    monkeypatch.setattr("dagster._core.pipes.utils.WAIT_FOR_LOGS_AFTER_EXECUTION_INTERVAL", 0)
 
 
 @pytest.fixture
@@ -43,7 +50,7 @@ def engine(emr, bucket, tmp_path) -> EmrServerlessEngine:
     artifacts = bucket.address("emr")
     for name in ("archive", "job.py"):
         (tmp_path / name).write_text(name)
-    Artifacts(artifacts, EmrServerlessEngine.__dataclass_fields__["s3"].default_factory()).put(
+    Artifacts(artifacts, S3Access()).put(
         tmp_path / "archive", tmp_path / "job.py", {"architecture": "x86_64", "python": "3.11"}
     )
     return EmrServerlessEngine(
