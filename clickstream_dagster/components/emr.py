@@ -107,7 +107,7 @@ class EmrServerless(dg.Model, dg.Resolvable):
     ] = None
     max_executors: Annotated[int | None, _size("Most executors.", 10)] = None
     spark: Annotated[
-        dict[str, str],
+        dict[str, bool | int | float | str],
         describe(
             description="Other Spark settings, by name.",
             examples=[{"spark.task.maxFailures": "8"}],
@@ -171,17 +171,6 @@ class EmrServerless(dg.Model, dg.Resolvable):
             raise ValueError(f"preset {value!r}: write one of {', '.join(PRESETS)}")
         return value
 
-    @field_validator("spark", mode="before")
-    @classmethod
-    def _spark(cls, values: object) -> object:
-        # YAML reads true and 8 as they are; Spark takes texts.
-        if isinstance(values, dict):
-            return {
-                key: str(value).lower() if isinstance(value, bool) else str(value)
-                for key, value in values.items()
-            }
-        return values
-
     @field_validator("endpoint_url")
     @classmethod
     def _endpoint_url(cls, value: str | None) -> str | None:
@@ -207,7 +196,7 @@ class EmrServerless(dg.Model, dg.Resolvable):
             executor_disk_gb=self.executor_disk_gb,
             initial_executors=self.initial_executors,
             max_executors=self.max_executors,
-            spark=self.spark,
+            spark={key: _text(value) for key, value in self.spark.items()},
         )
 
     def engine(self, s3: S3) -> EmrServerlessEngine:
@@ -224,3 +213,8 @@ class EmrServerless(dg.Model, dg.Resolvable):
             access=S3Access(self.region or s3.region, self.profile or s3.profile),
             endpoint_url=self.endpoint_url,
         )
+
+
+def _text(value: bool | int | float | str) -> str:
+    # YAML reads true and 8 as they are; Spark takes texts.
+    return str(value).lower() if isinstance(value, bool) else str(value)
