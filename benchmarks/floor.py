@@ -11,9 +11,9 @@ from multiprocessing import get_context
 import orjson
 
 from clickstream_dagster.batches.objects import RawObject, list_objects
-from clickstream_dagster.processing.engines import cores
 from clickstream_dagster.processing.records import open_object, read_lines
 from clickstream_dagster.processing.requests import BadBodyError, decode_body
+from clickstream_dagster.processing.workers import cores
 
 
 def parse_object(raw: RawObject) -> int:

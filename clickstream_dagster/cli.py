@@ -235,23 +235,29 @@ def process(
 
 @app.command()
 def model(
-    sink: Annotated[Path, typer.Option(help="Lake: the directory that `process` wrote to.")],
+    sink: Annotated[str, typer.Option(help="Lake that `process` wrote to.")],
     project_id: Annotated[str, typer.Option(help="Project in the lake.")],
     warehouse: Annotated[Path, typer.Option(help="DuckDB file; made if it is not there.")],
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Build every model again from the whole lake.")
     ] = False,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    glue_endpoint_url: GlueEndpoint = None,
 ) -> None:
     """Build and test the dbt models: the ten views in the schema named after the project."""
+    from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.resources.dbt import Warehouse, build_models
 
+    s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
     with _plain_errors():
-        build_models(Warehouse(sink, project_id, warehouse), full_refresh=full_refresh)
+        build_models(Warehouse(sink, project_id, warehouse, s3), full_refresh=full_refresh)
 
 
 @app.command()
 def docs(
-    sink: Annotated[Path, typer.Option(help="Lake of the warehouse.")] = Path("data/demo/lake"),
+    sink: Annotated[str, typer.Option(help="Lake of the warehouse.")] = "data/demo/lake",
     project_id: Annotated[str, typer.Option(help="Project in the lake.")] = "demo",
     warehouse: Annotated[Path, typer.Option(help="DuckDB file with the models.")] = Path(
         "data/demo/warehouse.duckdb"

@@ -115,6 +115,10 @@ class Lake:
         """Whether the catalog is Glue."""
         return isinstance(self.storage, S3Storage)
 
+    def has_place(self) -> bool:
+        """Whether the directory of the lake is there; on S3 there are none to be made."""
+        return self.in_glue or Path(self.root).is_dir()
+
     def exists(self) -> bool:
         """Whether a catalog is there already. Makes nothing."""
         return self.in_glue or Path(self.root, "catalog.db").exists()
@@ -209,6 +213,8 @@ class Lake:
         from pyiceberg.types import StringType
 
         table = self.table(name)
+        with self._errors():
+            tasks = list(table.scan().plan_files())
         batch_id = table.schema().find_field("ingest_batch").field_id
 
         def bound(bounds: Mapping[int, bytes] | None) -> str | None:
@@ -224,7 +230,7 @@ class Lake:
                 last_batch=bound(task.file.upper_bounds),
                 entry=task.file,
             )
-            for task in table.scan().plan_files()
+            for task in tasks
         ]
 
     def data_files(self, name: str) -> list[str]:

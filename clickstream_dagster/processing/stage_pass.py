@@ -36,6 +36,7 @@ from clickstream_dagster.processing.staging import (
     stage_events,
 )
 from clickstream_dagster.processing.storage import Storage
+from clickstream_dagster.processing.workers import SPREAD_BYTES, Apply, in_worker
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -44,16 +45,16 @@ if TYPE_CHECKING:
 BUCKET_RAW_BYTES = 64 << 20
 
 Progress = Callable[[str], None]
-Apply = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What the first pass leaves for the second."""
+    """What the first pass leaves for the second; `spread` says whether to use workers for it."""
 
     counters: BatchCounters
     pieces: Sequence[Piece]
     bad_paths: Sequence[str]
+    spread: bool = False
 
 
 def stage(
@@ -96,7 +97,8 @@ def stage(
     tasks = spark.range(0, len(shares), 1, len(shares))
     pieces: list[Piece] = []
     bad_paths: list[str] = []
-    for row in _planned(tasks, steps, notes).collect():
+    spread = size >= SPREAD_BYTES
+    for row in _planned(tasks, steps, notes, spread=spread).collect():
         value = json.loads(row.value)
         if row.kind == "tally":
             counters.add(value)
@@ -113,7 +115,7 @@ def stage(
         f"decoded {counters.events:,} events of {counters.requests:,} requests"
         f" in {time.monotonic() - started:.1f} s"
     )
-    return Staged(counters, pieces, bad_paths)
+    return Staged(counters, pieces, bad_paths, spread)
 
 
 def _step(plugin: Plugin, *, keeps_rows: bool) -> Apply | Plugin:
@@ -148,8 +150,13 @@ class _Notes:
         return f"{self.directory}/read-{number}.json"
 
 
-def _planned(data: "DataFrame", steps: Sequence[Apply | Plugin], notes: _Notes) -> "DataFrame":
-    """Plan the steps. Neighbours on Arrow become one function: rows stay in Python between them."""
+def _planned(
+    data: "DataFrame", steps: Sequence[Apply | Plugin], notes: _Notes, *, spread: bool
+) -> "DataFrame":
+    """Plan the steps. Neighbours on Arrow become one function: rows stay in Python between them.
+
+    With `spread`, a function that is the whole pass runs in a worker.
+    """
     on_frames: list[str] = []
     groups = [
         (is_plugin, list(group))
@@ -170,7 +177,10 @@ def _planned(data: "DataFrame", steps: Sequence[Apply | Plugin], notes: _Notes) 
         elif not is_last:
             # Rows that plug-ins on DataFrames take over are counted: see _require_rows.
             group.append(partial(_counted, notes=notes))
-        data = data.mapInArrow(_chain(group), spark_schema(schema))
+        function = _chain(group)
+        if spread and len(groups) == 1:
+            function = partial(in_worker, function=function)
+        data = data.mapInArrow(function, spark_schema(schema))
     return data
 
 
