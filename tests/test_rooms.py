@@ -32,14 +32,21 @@ MAY_IMPORT = {
     "deployment": set(),
     "definitions": {"defs", "deployment"},
     "ui": {"deployment"},
+    "projects": {"assets", "components", "defs", "deployment"},
+    "plain_errors": set(),
+    "replay_command": {"plain_errors", "processing", "projects"},
     "plugin_scaffold": {"processing"},
     "geo_fetch": {"processing"},
     "plugin_commands": {"geo_fetch", "plugin_scaffold", "processing"},
-    "package_commands": {"components", "resources", "emr", "batches", "processing"},
+    "package_commands": {
+        *("components", "resources", "emr", "plain_errors"),
+        *("batches", "processing"),
+    },
     "demo": {"definitions", "deployment", "sample"},
     "cli": {
-        *("backfill", "demo", "package_commands", "plugin_commands", "ui"),
-        *("resources", "batches", "processing", "collector", "sample"),
+        *("backfill", "demo", "package_commands", "plain_errors", "plugin_commands"),
+        *("replay_command", "ui"),
+        *("resources", "processing", "collector", "sample", "batches"),
     },
 }
 

@@ -88,8 +88,8 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     """A clickstream project: its apps' behaviour events from raw files to views.
 
     Gives the assets `<project_id>/raw_batch`, `ods_event`, `bad_event` and `duckdb/<model>`, the
-    job `<project_id>_pipeline`, the schedule `<project_id>_interval` and the sensor
-    `<project_id>_arrivals`. Only project_id, app_ids and start_date are needed.
+    jobs `<project_id>_pipeline` and `<project_id>_replay`, the schedule `<project_id>_interval` and
+    the sensor `<project_id>_arrivals`. Only project_id, app_ids and start_date are needed.
     """
 
     project_id: Annotated[
@@ -446,17 +446,22 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         from clickstream_dagster.assets.models import duckdb_models
         from clickstream_dagster.assets.raw import raw_batch
         from clickstream_dagster.automation.arrivals import arrival_sensor
+        from clickstream_dagster.automation.replay import replay_job
         from clickstream_dagster.automation.schedules import interval_schedule, pipeline_job
+        from clickstream_dagster.resources.spark import SparkEngine
 
         project = self.project(context.project_root)
         job = pipeline_job(project)
+        spark = self.spark_engine()
+        # Bad records are few: they are replayed in this process where there is no session.
+        in_process = spark if isinstance(spark, SparkEngine) else SparkEngine(engine="sail")
         return dg.Definitions(
             assets=[
                 raw_batch(project),
-                lake_events(project, self.spark_engine()),
+                lake_events(project, spark),
                 *([duckdb_models(project)] if project.warehouse else []),
             ],
-            jobs=[job],
+            jobs=[job, replay_job(project, in_process)],
             schedules=[interval_schedule(project, job)],
             sensors=[arrival_sensor(project, job)],
         )

@@ -3,10 +3,11 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from clickstream_dagster.processing.lake import ATTEMPT, TABLES, Lake, LakeFile,
 from clickstream_dagster.processing.merging import (
     MergeUnit,
     WriteRule,
+    arrival_day,
     merge_units,
     open_data_file,
     write_bad_rows,
@@ -36,7 +38,10 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyspark.sql import SparkSession
 
-_COMMIT_TRIES = 5
+T = TypeVar("T")
+
+COMMIT_TRIES = 5
+_READERS = 8
 UNIT_ROWS = 1_500_000
 _EPOCH = date(1970, 1, 1)
 
@@ -53,29 +58,19 @@ def merge_and_commit(
 
     Raises LakeError when other writers were quicker too often.
     """
-    from pyiceberg.exceptions import CommitFailedException, ValidationException
-
     started = time.monotonic()
-    conflicts = (CommitFailedException, ValidationException)
-    for _ in range(_COMMIT_TRIES):
-        counters = BatchCounters(**staged.counters.as_dict())
-        try:
-            _merge_events(spark, settings, lake, attempt, staged, counters)
-            break
-        except conflicts:
-            # Another batch has committed since the lake was read: merge against its rows, too.
-            attempt.remove_uncommitted()
-            tell("another batch has changed the lake meanwhile: merging again")
-    else:
-        raise _too_many_conflicts(settings)
-    for _ in range(_COMMIT_TRIES):
-        try:
-            _write_bad(settings, lake, attempt, staged, counters)
-            break
-        except conflicts:
-            attempt.remove_uncommitted()
-    else:
-        raise _too_many_conflicts(settings)
+    counters = with_retries(
+        settings.batch,
+        attempt,
+        tell,
+        lambda: merge_events(spark, settings, lake, attempt, staged),
+    )
+    with_retries(
+        settings.batch,
+        attempt,
+        tell,
+        lambda: _write_bad(settings, lake, attempt, staged, counters),
+    )
     tell(
         f"committed {counters.written:,} events in {counters.data_files:,} data files,"
         f" {counters.bad:,} bad records in {time.monotonic() - started:.1f} s"
@@ -83,27 +78,46 @@ def merge_and_commit(
     return counters
 
 
-def _too_many_conflicts(settings: BatchSettings) -> LakeError:
-    return LakeError(
-        f"the batch {settings.batch} could not be committed: other writers changed the lake"
-        f" {_COMMIT_TRIES} times meanwhile; run it again"
+def with_retries(batch: str, attempt: Attempt, tell: Progress, step: Callable[[], T]) -> T:
+    """Give what a step that ends in a commit gives; it is done again after a conflict.
+
+    Another batch that has committed since the lake was read has rows that were not looked at: what
+    was written is removed, and the next try reads them. Raises LakeError after some tries.
+    """
+    from pyiceberg.exceptions import CommitFailedException, ValidationException
+
+    for _ in range(COMMIT_TRIES):
+        try:
+            return step()
+        except (CommitFailedException, ValidationException):
+            attempt.remove_uncommitted()
+            tell("another batch has changed the lake meanwhile: merging again")
+    raise LakeError(
+        f"the batch {batch} could not be committed: other writers changed the lake"
+        f" {COMMIT_TRIES} times meanwhile; run it again"
     )
 
 
-def _merge_events(
+def merge_events(
     spark: "SparkSession",
     settings: BatchSettings,
     lake: Lake,
     attempt: Attempt,
     staged: Staged,
-    counters: BatchCounters,
-) -> None:
+    *,
+    replaces: bool = True,
+) -> BatchCounters:
+    """Merge staged events with the lake and commit them; give the counts of the batch.
+
+    They take the place of the batch's own rows, unless `replaces` is false: then they come on top,
+    and nothing is committed when there is nothing new. Raises pyiceberg's CommitFailedException
+    when another writer was quicker.
+    """
+    counters = BatchCounters(**staged.counters.as_dict())
     table = lake.table("ods_event")
-    rule = _write_rule(lake, table, settings, attempt)
+    rule = write_rule(lake, table, settings, attempt)
     live = lake.files("ods_event")
-    of_batch = [file for file in live if file.may_hold(settings.batch)]
-    replaced = [file for file in of_batch if file.holds_only(settings.batch)]
-    shared = [file for file in of_batch if not file.holds_only(settings.batch)]
+    replaced, shared = _files_of_batch(lake, live, settings.batch) if replaces else ([], [])
 
     written: list[str] = []
     gone: dict[str, set[int]] = {file.path: set() for file in shared}
@@ -117,46 +131,66 @@ def _merge_events(
         else:
             gone.setdefault(value["path"], set()).update(value["rows"])
     corrected = [file for file in live if file.path in gone]
-    attempt.will_write("ods_event", {_folder(file) for file in corrected})
-    rewritten = [_rewrite(file, gone[file.path], rule) for file in corrected]
+    attempt.will_write("ods_event", map(folder_of, corrected))
+    rewritten = [rewrite(file, gone[file.path], rule) for file in corrected]
     written += [path for path in rewritten if path]
     counters.data_files = len(written)
+    if not (replaces or written or corrected):
+        return counters
     with attempt.committing():
         lake.commit(
             table,
             remove=[*replaced, *corrected],
             add=written,
-            properties=_snapshot_properties(settings, attempt, counters),
+            properties=snapshot_properties(settings, attempt, counters),
         )
+    return counters
+
+
+def _files_of_batch(
+    lake: Lake, live: Sequence[LakeFile], batch: str
+) -> tuple[list[LakeFile], list[LakeFile]]:
+    """Give the files that hold rows of a batch only, and those that hold rows of others, too.
+
+    A file's bounds say which batches it may hold; those of several batches are looked into.
+    """
+    replaced = [file for file in live if file.holds_only(batch)]
+    unsure = [file for file in live if file.may_hold(batch) and not file.holds_only(batch)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        held = list(pool.map(lambda file: _holds(lake, file.path, batch), unsure))
+    return replaced, [file for file, holds in zip(unsure, held, strict=True) if holds]
+
+
+def _holds(lake: Lake, path: str, batch: str) -> bool:
+    with lake.storage.open(path) as source:
+        column = pq.ParquetFile(source).read(columns=["ingest_batch"]).column(0)
+    return bool(pc.any(pc.equal(column, batch)).as_py())
 
 
 def _write_bad(
     settings: BatchSettings, lake: Lake, attempt: Attempt, staged: Staged, counters: BatchCounters
 ) -> None:
     table = lake.table("bad_event")
+    rule = write_rule(lake, table, settings, attempt)
     live = lake.files("bad_event")
-    replaced = [file for file in live if file.holds_only(settings.batch)]
-    others = {
-        file.path: _EPOCH + timedelta(days=int(file.partition[0]))
-        for file in live
-        if file not in replaced
-    }
+    replaced, shared = _files_of_batch(lake, live, settings.batch)
+    others = {file.path: arrival_day(file) for file in live if file not in replaced}
     written, counters.bad_repeated = write_bad_rows(
-        staged.bad_paths,
-        others,
-        _write_rule(lake, table, settings, attempt),
-        partial(attempt.will_write, "bad_event"),
+        staged.bad_paths, others, rule, partial(attempt.will_write, "bad_event")
     )
+    attempt.will_write("bad_event", map(folder_of, shared))
+    rewritten = [rewrite(file, set(), rule) for file in shared]
     with attempt.committing():
         lake.commit(
             table,
-            remove=replaced,
-            add=written,
-            properties=_snapshot_properties(settings, attempt, counters),
+            remove=[*replaced, *shared],
+            add=[*written, *(path for path in rewritten if path)],
+            properties=snapshot_properties(settings, attempt, counters),
         )
 
 
-def _write_rule(lake: Lake, table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
+def write_rule(lake: Lake, table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
+    """Give where and how data files of a table are written."""
     return WriteRule(
         storage=lake.storage,
         location=table.location().removeprefix("file://"),
@@ -231,13 +265,17 @@ def _merge_share(
             yield from merge_units(shares[number], rule)
 
 
-def _folder(file: LakeFile) -> str:
+def folder_of(file: LakeFile) -> str:
+    """Give the folder that a data file lies in."""
     return file.path.rpartition("/")[0]
 
 
-def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
-    """Write a live file again without some rows and without rows of the batch at hand."""
-    path = f"{_folder(file)}/{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
+def rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
+    """Write a live file again without some rows and without rows of the batch at hand.
+
+    Gives its path, None when no row is left.
+    """
+    path = f"{folder_of(file)}/{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
     first = kept = 0
     with (
         rule.storage.open(file.path) as opened,
@@ -252,6 +290,8 @@ def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
             first += group.num_rows
             kept += int(keep.sum())
             part = group.filter(pa.array(keep))
+            if part.num_rows == 0:
+                continue  # a row group without rows has no statistics, and Iceberg needs them
             # A file of an earlier version lacks the columns that have been added since.
             columns = [
                 part.column(field.name)
@@ -266,9 +306,10 @@ def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
     return None
 
 
-def _snapshot_properties(
+def snapshot_properties(
     settings: BatchSettings, attempt: Attempt, counters: BatchCounters
 ) -> dict[str, str]:
+    """Give what a snapshot tells of the batch that made it."""
     counts = {f"clickstream.{name}": str(count) for name, count in counters.as_dict().items()}
     return {
         "clickstream.batch": settings.batch,
