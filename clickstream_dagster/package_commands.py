@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clickstream_dagster.errors import ClickstreamError
+from clickstream_dagster.plain_errors import plain_errors
 
 if TYPE_CHECKING:
     from clickstream_dagster.batches.s3 import S3Access
@@ -68,11 +68,8 @@ def emr(
         )
     if project is None and artifacts is None:
         raise typer.BadParameter("give a PROJECT, or --artifacts s3://bucket/prefix, or both")
-    try:
+    with plain_errors():
         _package(project, artifacts, root, architecture, python, python_version, glibc)
-    except ClickstreamError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
 
 
 def _package(

@@ -38,7 +38,10 @@ MAY_IMPORT = {
     "plugin_scaffold": {"processing"},
     "geo_fetch": {"processing"},
     "plugin_commands": {"geo_fetch", "plugin_scaffold", "processing"},
-    "package_commands": {"components", "resources", "emr", "batches", "processing"},
+    "package_commands": {
+        *("components", "resources", "emr", "plain_errors"),
+        *("batches", "processing"),
+    },
     "demo": {"definitions", "deployment", "sample"},
     "cli": {
         *(

@@ -205,12 +205,14 @@ def test_what_the_template_shows_as_defaults_are_the_defaults(component):
 
 def test_projects_share_a_code_location_whatever_their_engines(component):
     projects = {"shop": "sail", "news": "sc://spark.internal:15002", "games": "spark"}
+    on_emr = component(project_id="maps", **ON_EMR, emr_serverless=EMR, warehouses=[])
     defs = dg.Definitions.merge(
+        dg.component_defs(component=on_emr),
         *(
             dg.component_defs(component=component(project_id=name, engine=engine, warehouses=[]))
             for name, engine in projects.items()
-        )
+        ),
     )
     dg.Definitions.validate_loadable(defs)
-    for name in projects:
+    for name in (*projects, "maps"):
         assert defs.resolve_job_def(f"{name}_pipeline")

@@ -1,15 +1,17 @@
 """The package of a job run holds what processing needs, and is put to S3 once."""
 
 import re
-from importlib.metadata import distribution
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
 import pytest
 
+import clickstream_dagster
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.emr.artifacts import Artifacts
 from clickstream_dagster.emr.package import NEEDED, OWN, Contents, build_archive
 from clickstream_dagster.errors import EngineError, LakeError
+from tests.test_rooms import ROOT, imported_modules
 
 ABOUT = {"architecture": "x86_64", "python": "3.11"}
 
@@ -28,6 +30,19 @@ def test_what_is_needed_is_a_requirement_and_brings_its_own_requirements() -> No
     # A requirement that is left out would be missing in a library that needs it.
     of_needed = {one for name in NEEDED for one in names(distribution(name).requires)}
     assert (of_needed & required) - set(NEEDED) == set()
+
+
+def test_what_a_job_imports_is_packaged() -> None:
+    package = Path(clickstream_dagster.__file__).parent
+    folders = [package / room for room in ("batches", "processing", "emr")]
+    files = [file for folder in (*folders, ROOT / "plugins") for file in folder.rglob("*.py")]
+    tops = {module.partition(".")[0] for file in files for module in imported_modules(file)}
+    brought = {name for top in tops for name in packages_distributions().get(top, ())}
+    # Spark is EMR's own; the others are of the engine in one process, and imported for it only.
+    elsewhere = {"pyspark", "pysail", "loky"}
+    found = names([*brought]) & names(distribution(OWN).requires)
+    assert {"numba", "pyarrow", "dagster-pipes"} <= found
+    assert found - set(NEEDED) == elsewhere
 
 
 def test_an_interpreter_that_is_none_is_told(tmp_path: Path) -> None:
