@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot
 
 _SCHEMA_TRIES = 5
 
@@ -48,12 +49,19 @@ TABLE_PROPERTIES = {
 }
 
 
+_MERGED_MANIFESTS = {
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "2",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class LakeFile:
-    """One live data file: its path, rows and the smallest and greatest batch name in it."""
+    """One live data file: its path, rows, size and the smallest and greatest batch name in it."""
 
     path: str
     rows: int
+    bytes: int
     partition: tuple[object, ...]
     first_batch: str | None
     last_batch: str | None
@@ -68,6 +76,14 @@ class LakeFile:
     def holds_only(self, batch: str) -> bool:
         """Whether every row of the file is of `batch`."""
         return self.first_batch == self.last_batch == batch
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFiles:
+    """Paths that snapshots need: of data files, and of manifests and their lists."""
+
+    data: set[str]
+    metadata: set[str]
 
 
 class Lake:
@@ -175,6 +191,7 @@ class Lake:
             LakeFile(
                 path=task.file.file_path.removeprefix("file://"),
                 rows=task.file.record_count,
+                bytes=task.file.file_size_in_bytes,
                 partition=tuple(task.file.partition),
                 first_batch=bound(task.file.lower_bounds),
                 last_batch=bound(task.file.upper_bounds),
@@ -189,6 +206,13 @@ class Lake:
             return []
         return sorted(file.path for file in self.files(name))
 
+    def kept_files(self, name: str) -> set[str]:
+        """Give the paths of the data files that any snapshot has: readers may be at them."""
+        if not self.has(name):
+            return set()
+        table = self.table(name)
+        return files_of(table, table.metadata.snapshots).data
+
     def commit(
         self,
         table: "Table",
@@ -196,12 +220,15 @@ class Lake:
         remove: Iterable[LakeFile],
         add: Sequence[str],
         properties: Mapping[str, str],
+        merge_manifests: bool = False,
     ) -> None:
         """Swap data files in one overwrite snapshot; nothing is visible before it is made.
 
         `table` is the state that the caller read: when another writer has committed since then,
         pyiceberg's CommitFailedException is raised and nothing has changed. `add` are paths of
-        Parquet files with the table's field ids, each inside one partition.
+        Parquet files with the table's field ids, each inside one partition. With
+        `merge_manifests` the table's manifests become few and full, by an empty append that
+        pyiceberg merges, in the same commit.
         """
         from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
@@ -218,6 +245,34 @@ class Lake:
                     snapshot.delete_data_file(file.entry)
                 for entry in entries:
                     snapshot.append_data_file(entry)
+            if merge_manifests:
+                transaction.set_properties(_MERGED_MANIFESTS)
+                transaction.update_snapshot(
+                    snapshot_properties=dict(properties)
+                ).merge_append().commit()
+
+
+def files_of(table: "Table", snapshots: Sequence["Snapshot"]) -> SnapshotFiles:
+    """Give the files that snapshots of a table need; each manifest is read once."""
+    with ThreadPoolExecutor(8) as pool:
+        lists = list(pool.map(lambda snapshot: snapshot.manifests(table.io), snapshots))
+        manifests = {manifest.manifest_path: manifest for list_ in lists for manifest in list_}
+        entries = pool.map(
+            lambda manifest: manifest.fetch_manifest_entry(table.io, discard_deleted=True),
+            manifests.values(),
+        )
+        data = {
+            entry.data_file.file_path.removeprefix("file://")
+            for of_manifest in entries
+            for entry in of_manifest
+        }
+    return SnapshotFiles(
+        data=data,
+        metadata={
+            path.removeprefix("file://")
+            for path in (*manifests, *(snapshot.manifest_list for snapshot in snapshots))
+        },
+    )
 
 
 def file_schema(table: "Table") -> pa.Schema:

@@ -5,6 +5,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from clickstream_dagster.processing.merging import (
     WriteRule,
     merge_units,
     open_data_file,
+    with_columns,
     write_bad_rows,
 )
 from clickstream_dagster.processing.plugins import spark_schema
@@ -36,7 +38,11 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _COMMIT_TRIES = 5
-UNIT_ROWS = 1_500_000
+_READERS = 8
+
+# An event takes about 70 bytes of a data file: files of 140 to 280 MB.
+MIN_UNIT_ROWS = 2_000_000
+MAX_UNIT_ROWS = 4_000_000
 _EPOCH = date(1970, 1, 1)
 
 
@@ -100,9 +106,7 @@ def _merge_events(
     table = lake.table("ods_event")
     rule = _write_rule(table, settings, attempt)
     live = lake.files("ods_event")
-    of_batch = [file for file in live if file.may_hold(settings.batch)]
-    replaced = [file for file in of_batch if file.holds_only(settings.batch)]
-    shared = [file for file in of_batch if not file.holds_only(settings.batch)]
+    replaced, shared = _files_of_batch(live, settings.batch)
 
     written: list[str] = []
     gone: dict[str, set[int]] = {file.path: set() for file in shared}
@@ -130,21 +134,38 @@ def _write_bad(
 ) -> None:
     table = lake.table("bad_event")
     live = lake.files("bad_event")
-    replaced = [file for file in live if file.holds_only(settings.batch)]
+    rule = _write_rule(table, settings, attempt)
+    replaced, shared = _files_of_batch(live, settings.batch)
     others = {
         file.path: _EPOCH + timedelta(days=int(file.partition[0]))
         for file in live
         if file not in replaced
     }
-    written, counters.bad_repeated = write_bad_rows(
-        staged.bad_paths, others, _write_rule(table, settings, attempt)
-    )
+    written, counters.bad_repeated = write_bad_rows(staged.bad_paths, others, rule)
+    rewritten = [_rewrite(file, set(), rule) for file in shared]
     lake.commit(
         table,
-        remove=replaced,
-        add=written,
+        remove=[*replaced, *shared],
+        add=[*written, *(path for path in rewritten if path)],
         properties=_snapshot_properties(settings, attempt, counters),
     )
+
+
+def _files_of_batch(live: Sequence[LakeFile], batch: str) -> tuple[list[LakeFile], list[LakeFile]]:
+    """Give the files that hold rows of a batch only, and those that hold rows of others, too.
+
+    A file's bounds say which batches it may hold; compacted ones are looked into.
+    """
+    replaced = [file for file in live if file.holds_only(batch)]
+    unsure = [file for file in live if file.may_hold(batch) and not file.holds_only(batch)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        held = list(pool.map(lambda file: _holds(file.path, batch), unsure))
+    return replaced, [file for file, holds in zip(unsure, held, strict=True) if holds]
+
+
+def _holds(path: str, batch: str) -> bool:
+    column = pq.ParquetFile(path).read(columns=["ingest_batch"]).column(0)
+    return bool(pc.any(pc.equal(column, batch)).as_py())
 
 
 def _write_rule(table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
@@ -162,7 +183,10 @@ def _units(
     replaced: Sequence[LakeFile],
     shared: Sequence[LakeFile],
 ) -> list[MergeUnit]:
-    """Group staged pieces by app and day; a large day is cut at bucket borders."""
+    """Group staged pieces by app and day; a large day is cut at bucket borders.
+
+    A unit becomes a file, so no day is cut into smaller ones for the sake of idle cores.
+    """
     gone = {file.path for file in replaced}
     shared_paths = frozenset(file.path for file in shared)
     lake_files: dict[tuple[object, ...], list[str]] = {}
@@ -171,14 +195,15 @@ def _units(
             lake_files.setdefault(file.partition, []).append(file.path)
     groups: dict[tuple[object, ...], list[Piece]] = {}
     total = sum(piece.rows for piece in pieces)
-    limit = min(UNIT_ROWS, max(1, -(-total // parallelism())))
+    limit = min(MAX_UNIT_ROWS, max(MIN_UNIT_ROWS, -(-total // parallelism())))
     for piece in pieces:
         groups.setdefault((piece.app_id, piece.event_date), []).append(piece)
     units: list[MergeUnit] = []
     for (app_id, event_date), group in sorted(groups.items()):
         epoch_day = (event_date - _EPOCH).days
         known = tuple(lake_files.get((app_id, epoch_day), ()))
-        for part in whole_buckets(group, limit):
+        rows = sum(piece.rows for piece in group)
+        for part in whole_buckets(group, -(-rows // max(1, rows // limit))):
             units.append(
                 MergeUnit(
                     name=f"{len(units):05d}",
@@ -228,14 +253,7 @@ def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
             first += group.num_rows
             kept += int(keep.sum())
             part = group.filter(pa.array(keep))
-            # A file of an earlier version lacks the columns that have been added since.
-            columns = [
-                part.column(field.name)
-                if field.name in part.column_names
-                else pa.nulls(part.num_rows, field.type)
-                for field in rule.schema
-            ]
-            writer.write_table(pa.table(columns, schema=rule.schema))
+            writer.write_table(with_columns(part, rule.schema))
     if kept:
         return path
     os.remove(path)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from clickstream_dagster.processing.staging import Piece, report_batch, whole_buckets
 
 ROW_GROUP_ROWS = 131_072
-FILE_BYTES = 256 << 20
+FILE_BYTES = 480 << 20
 
 _COUNTS = (
     *("written", "duplicate", "superseded"),
@@ -30,7 +30,7 @@ _BAD_KEY = ("request_id", "request_position", "reason", "payload")
 _HOUR_MS = 3_600_000
 _UNIQUE = ("event_id", "request_id", "_value", "_micros", "timestamp", "timestamp_offset")
 _ARRIVAL = ["ingest_timestamp", "request_id", "request_position"]
-_FILE_ORDER = [
+FILE_ORDER = [
     ("user_pseudo_id", "ascending"),
     ("event_timestamp", "ascending"),
     ("event_id", "ascending"),
@@ -98,7 +98,7 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
         with _DataFiles(rule, unit.name, paths) as files:
             for pieces in whole_buckets(unit.pieces, ROW_GROUP_ROWS):
                 rows = read_pieces(pieces)
-                order = pc.sort_indices(rows, _FILE_ORDER)
+                order = pc.sort_indices(rows, FILE_ORDER)
                 order = order.filter(pa.array(_first_copies(rows, keys)).take(order))
                 counts["duplicate"] += rows.num_rows - len(order)
                 kept = rows.take(order)
@@ -282,6 +282,20 @@ def _leaves(path: str, type_: pa.DataType) -> list[str]:
     return [path]
 
 
+def with_columns(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Give the rows of a data file with all columns of the table.
+
+    A file of an earlier version lacks the columns that have been added since: they are null.
+    """
+    columns = [
+        rows.column(field.name)
+        if field.name in rows.column_names
+        else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
 def in_file_schema(rows: pa.Table, schema: pa.Schema, batch: str) -> pa.Table:
     """Give the rows with the batch and with Iceberg's field ids."""
     batches = pa.repeat(pa.scalar(batch, pa.string()), rows.num_rows)
@@ -296,8 +310,9 @@ def write_bad_rows(
 ) -> tuple[list[str], int]:
     """Write the staged bad rows, a file per day of arrival, batch by batch.
 
-    `lake_files` are the files of other batches and their days: a record that one of them holds,
-    or that came twice, is not written again. Gives the files, and how many were not written.
+    `lake_files` are the files with rows of other batches and their days: a record that one of
+    these rows has, or that came twice, is not written again. Gives the files, and how many were
+    not written.
     """
     written: list[str] = []
     repeated = 0
@@ -311,7 +326,7 @@ def write_bad_rows(
                 rows = pa.Table.from_batches([reader.get_batch(place)])
                 for day in pc.unique(rows.column("ingest_date")).to_pylist():
                     if day not in files:
-                        seen[day] = _bad_records(lake_files, day)
+                        seen[day] = _bad_records(lake_files, day, rule.batch)
                         files[day] = stack.enter_context(_DataFiles(rule, f"bad-{day}", written))
                     part = rows.filter(pc.equal(rows.column("ingest_date"), day))
                     new = [_is_new(key, seen[day]) for key in _bad_keys(part)]
@@ -327,14 +342,14 @@ def _is_new(key: bytes, seen: set[bytes]) -> bool:
     return True
 
 
-def _bad_records(lake_files: Mapping[str, date], day: date) -> set[bytes]:
-    """Give the keys of the bad records that files hold for a day."""
+def _bad_records(lake_files: Mapping[str, date], day: date, batch: str) -> set[bytes]:
+    """Give the keys of the bad records of other batches that files hold for a day."""
     return {
         key
         for path, file_day in lake_files.items()
         if file_day == day
-        for batch in pq.ParquetFile(path).iter_batches(columns=list(_BAD_KEY))
-        for key in _bad_keys(batch)
+        for rows in pq.ParquetFile(path).iter_batches(columns=[*_BAD_KEY, "ingest_batch"])
+        for key in _bad_keys(rows.filter(pc.not_equal(rows.column("ingest_batch"), batch)))
     }
 
 
