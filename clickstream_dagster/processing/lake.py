@@ -49,6 +49,9 @@ TABLE_PROPERTIES = {
 }
 
 
+MAINTAINED = "clickstream.maintain"
+"""Property of the snapshots of maintenance: no row differs from the snapshot before."""
+
 _MERGED_MANIFESTS = {
     "commit.manifest-merge.enabled": "true",
     "commit.manifest.min-count-to-merge": "2",
@@ -102,11 +105,19 @@ class Lake:
         from pyiceberg.catalog.sql import SqlCatalog
         from sqlalchemy.exc import OperationalError
 
-        try:
-            Path(self.root).mkdir(parents=True, exist_ok=True)
+        def connect() -> "Catalog":
             return SqlCatalog(
                 "clickstream", uri=f"sqlite:///{self.root}/catalog.db", warehouse=self.root
             )
+
+        try:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+            try:
+                return connect()
+            except OperationalError as error:
+                if "already exists" not in str(error):
+                    raise
+                return connect()  # another process has made its tables at the same moment
         except (OSError, OperationalError) as error:
             raise LakeError(
                 f"the sink {self.root} can't be used as a lake: {error}; name a directory that"
@@ -123,7 +134,11 @@ class Lake:
         A table of an earlier version gets the columns that have been added since, behind its own;
         they are null in the rows that it holds.
         """
-        from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+        from pyiceberg.exceptions import (
+            CommitFailedException,
+            NoSuchTableError,
+            TableAlreadyExistsError,
+        )
 
         identifier = (self.project_id, name)
         try:
@@ -132,7 +147,7 @@ class Lake:
             pass
         try:
             return self._create(name)
-        except TableAlreadyExistsError:  # another batch was quicker
+        except (TableAlreadyExistsError, CommitFailedException):  # another batch was quicker
             return self.catalog.load_table(identifier)
 
     def _with_new_columns(self, table: "Table", name: str) -> "Table":
@@ -205,6 +220,21 @@ class Lake:
         if not self.has(name):
             return []
         return sorted(file.path for file in self.files(name))
+
+    def snapshot(self, name: str) -> int | None:
+        """Give the id of the current snapshot of a table, None before the first one."""
+        return self.table(name).metadata.current_snapshot_id
+
+    def only_maintained(self, name: str, since: int | None) -> bool:
+        """Whether no batch has changed a table since a snapshot, only maintenance."""
+        metadata = self.table(name).metadata
+        found = metadata.current_snapshot_id
+        while found is not None and found != since:
+            snapshot = metadata.snapshot_by_id(found)
+            if snapshot is None or not (snapshot.summary and snapshot.summary.get(MAINTAINED)):
+                return False
+            found = snapshot.parent_snapshot_id
+        return found == since
 
     def kept_files(self, name: str) -> set[str]:
         """Give the paths of the data files that any snapshot has: readers may be at them."""

@@ -28,7 +28,7 @@ from clickstream_dagster.processing.expiry import (
     remove_orphans,
     remove_stale_staging,
 )
-from clickstream_dagster.processing.lake import TABLES, Lake, LakeFile, file_schema
+from clickstream_dagster.processing.lake import MAINTAINED, TABLES, Lake, LakeFile, file_schema
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -229,9 +229,7 @@ def _busy(table: "Table", now_ms: int) -> frozenset[Partition]:
     found: set[Partition] = set()
     for snapshot in table.metadata.snapshots:
         summary = snapshot.summary
-        if snapshot.timestamp_ms < now_ms - _QUIET_MS or (
-            summary and summary.get("clickstream.maintain")
-        ):
+        if snapshot.timestamp_ms < now_ms - _QUIET_MS or (summary and summary.get(MAINTAINED)):
             continue
         for manifest in snapshot.manifests(table.io):
             if manifest.added_snapshot_id == snapshot.snapshot_id:
@@ -292,7 +290,7 @@ def _commit(
                     remove=[live[file.path] for group, _ in good for file in group.files],
                     add=[path for _, path in good],
                     properties={
-                        "clickstream.maintain": "compaction",
+                        MAINTAINED: "compaction",
                         "clickstream.attempt": attempt.id,
                     },
                     merge_manifests=many,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyspark.sql import SparkSession
 
-_COMMIT_TRIES = 5
+_COMMIT_TRIES = 20
 _READERS = 8
 
 # An event takes about 70 bytes of a data file: files of 140 to 280 MB.
@@ -61,38 +61,39 @@ def merge_and_commit(
     from pyiceberg.exceptions import CommitFailedException, ValidationException
 
     started = time.monotonic()
-    conflicts = (CommitFailedException, ValidationException)
-    for _ in range(_COMMIT_TRIES):
+    counters = BatchCounters()
+
+    def merge() -> None:
+        nonlocal counters
         counters = BatchCounters(**staged.counters.as_dict())
-        try:
-            _merge_events(spark, settings, lake, attempt, staged, counters)
-            break
-        except conflicts:
-            # Another batch has committed since the lake was read: merge against its rows, too.
-            attempt.remove_uncommitted()
-            tell("another batch has changed the lake meanwhile: merging again")
-    else:
-        raise _too_many_conflicts(settings)
-    for _ in range(_COMMIT_TRIES):
-        try:
-            _write_bad(settings, lake, attempt, staged, counters)
-            break
-        except conflicts:
-            attempt.remove_uncommitted()
-    else:
-        raise _too_many_conflicts(settings)
+        _merge_events(spark, settings, lake, attempt, staged, counters)
+
+    def write_bad() -> None:
+        _write_bad(settings, lake, attempt, staged, counters)
+
+    for name, write in (("ods_event", merge), ("bad_event", write_bad)):
+        tries = 0
+        while tries < _COMMIT_TRIES:
+            state = lake.snapshot(name)
+            try:
+                write()
+                break
+            except (CommitFailedException, ValidationException):
+                # Others have committed since the lake was read: merge against their rows, too.
+                # Maintenance must not make a batch fail: it is not counted.
+                tries += not lake.only_maintained(name, state)
+                attempt.remove_uncommitted()
+                tell(f"{name} has changed meanwhile: merging again")
+        else:
+            raise LakeError(
+                f"the batch {settings.batch} could not be committed: other batches changed the lake"
+                f" {_COMMIT_TRIES} times meanwhile; run it again"
+            )
     tell(
         f"committed {counters.written:,} events in {counters.data_files:,} data files,"
         f" {counters.bad:,} bad records in {time.monotonic() - started:.1f} s"
     )
     return counters
-
-
-def _too_many_conflicts(settings: BatchSettings) -> LakeError:
-    return LakeError(
-        f"the batch {settings.batch} could not be committed: other writers changed the lake"
-        f" {_COMMIT_TRIES} times meanwhile; run it again"
-    )
 
 
 def _merge_events(
