@@ -59,30 +59,29 @@ def test_batches_and_maintenance_at_the_same_time_lose_and_double_nothing(tmp_pa
     command = [CLICKSTREAM, "generate", "--out", raw, "--events", "20000", "--days", "2"]
     subprocess.run(command, check=True, capture_output=True)
     objects = sorted(raw.rglob("*.gz"))
-    work: list[tuple[str, Path]] = []
+    rounds: list[list[tuple[str, Path]]] = [[], [], []]
     for number in range(BATCHES):
         whole, part = tmp_path / "in" / f"{number}", tmp_path / "again" / f"{number}"
         for place, path in enumerate(objects[number::BATCHES]):
             for folder in (whole, part) if place % 2 else (whole,):
                 folder.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, folder / f"{place}-{path.name}")
-        # Some run again with fewer objects, some first had fewer.
-        runs = [whole, part] if number % 3 == 0 else [part, whole] if number % 3 == 1 else [whole]
-        work += [(f"b{number:02}", folder) for folder in runs]
-    # Each process goes through its batches, and then again through those that changed.
-    first = [
-        run for place, run in enumerate(work) if run[0] not in {one for one, _ in work[:place]}
-    ]
-    then = [run for run in work if run not in first]
+        # Some run again with fewer objects and once more with all, some had fewer at first. They
+        # end with all: what a batch gives up was taken from others, and would depend on the order.
+        runs = ([whole, part, whole], [part, whole], [whole])[number % 3]
+        for round_, folder in zip(rounds, runs, strict=False):
+            round_.append((f"b{number:02}", folder))
+
+    def share(worker: int, workers: int) -> list[tuple[str, Path]]:
+        mine = {f"b{number:02}" for number in range(worker, BATCHES, workers)}
+        return [run for round_ in rounds for run in round_ if run[0] in mine]
+
     undisturbed, sink = tmp_path / "undisturbed", tmp_path / "lake"
     context = multiprocessing.get_context("spawn")
     stop, told = context.Event(), context.Queue()
     workers = [
-        context.Process(target=process, args=(undisturbed, [*first, *then])),
-        *(
-            context.Process(target=process, args=(sink, [*first[n::2], *then[n::2]]))
-            for n in range(2)
-        ),
+        context.Process(target=process, args=(undisturbed, share(0, 1))),
+        *(context.Process(target=process, args=(sink, share(worker, 2))) for worker in range(2)),
     ]
     maintainer = context.Process(target=keep_maintaining, args=(sink, stop, told))
     workers[0].start()
