@@ -1,6 +1,5 @@
 """Spark engines: Sail in this process, or a local JVM Spark, or any Spark Connect server."""
 
-import ctypes
 import os
 import shutil
 import sys
@@ -8,18 +7,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from clickstream_dagster.errors import EngineError
+from clickstream_dagster.processing.workers import worker_processes
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ENGINES = ("sail", "spark")
-
-# malloc.h
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
 
 
 @contextmanager
@@ -28,18 +22,18 @@ def sail_server() -> Iterator[str]:
 
     Listens on a free loopback port only, and stops with the block.
     """
-    _keep_freed_memory()
     # Sail narrates every session it opens; warnings still pass.
     os.environ.setdefault("RUST_LOG", "warn,sail_common::actor=error")
     from pysail.spark import SparkConnectServer
 
     server = SparkConnectServer("127.0.0.1", 0)
-    server.start(background=True)
-    try:
-        _, port = server.listening_address
-        yield f"sc://127.0.0.1:{port}"
-    finally:
-        server.stop()
+    with worker_processes(parallelism()):
+        server.start(background=True)
+        try:
+            _, port = server.listening_address
+            yield f"sc://127.0.0.1:{port}"
+        finally:
+            server.stop()
 
 
 @contextmanager
@@ -60,19 +54,6 @@ def spark_session(engine: str) -> "Iterator[SparkSession]":
             prepare(session, in_this_process=engine == "sail")
         stack.callback(session.stop)
         yield session
-
-
-def _keep_freed_memory() -> None:
-    """Let this process reuse what its tasks free, instead of giving it back to the system.
-
-    Batches of some megabytes come and go; a tenth of the processor time went into pages that the
-    system cleared for each of them again. Only glibc can be told; elsewhere nothing changes.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
-        pa.set_memory_pool(pa.system_memory_pool())
 
 
 def check_engine(engine: str) -> None:

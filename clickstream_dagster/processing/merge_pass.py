@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,7 @@ from clickstream_dagster.processing.settings import BatchSettings
 from clickstream_dagster.processing.shares import equal_shares
 from clickstream_dagster.processing.stage_pass import Progress, Staged
 from clickstream_dagster.processing.staging import REPORT, Piece, whole_buckets
+from clickstream_dagster.processing.workers import in_worker
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -111,7 +113,8 @@ def _merge_events(
 
     written: list[str] = []
     gone: dict[str, set[int]] = {file.path: set() for file in shared}
-    for value in _run_merge(spark, _units(staged.pieces, live, replaced, shared), rule):
+    units = _units(staged.pieces, live, replaced, shared)
+    for value in _run_merge(spark, units, rule, spread=staged.spread):
         if "tally" in value:
             counters.add(value["tally"])
         elif "file" in value:
@@ -217,17 +220,14 @@ def _units(
 
 
 def _run_merge(
-    spark: "SparkSession", units: Sequence[MergeUnit], rule: WriteRule
+    spark: "SparkSession", units: Sequence[MergeUnit], rule: WriteRule, *, spread: bool
 ) -> Iterator[dict]:
     if not units:
         return
     shares = equal_shares(units, lambda unit: unit.rows, parallelism())
-
-    def merge(ids: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in ids:
-            for number in batch.column(0).to_pylist():
-                yield from merge_units(shares[number], rule)
-
+    merge = partial(_merge_share, shares=shares, rule=rule)
+    if spread:
+        merge = partial(in_worker, function=merge)
     tasks = spark.range(0, len(shares), 1, len(shares))
     for row in tasks.mapInArrow(merge, spark_schema(REPORT)).collect():
         value = json.loads(row.value)
@@ -237,6 +237,15 @@ def _run_merge(
             yield {"file": value["path"]}
         else:
             yield value
+
+
+def _merge_share(
+    ids: Iterator[pa.RecordBatch], shares: Sequence[Sequence[MergeUnit]], rule: WriteRule
+) -> Iterator[pa.RecordBatch]:
+    """Merge the units of the shares that a task's rows name."""
+    for batch in ids:
+        for number in batch.column(0).to_pylist():
+            yield from merge_units(shares[number], rule)
 
 
 def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:

@@ -35,6 +35,7 @@ from clickstream_dagster.processing.staging import (
     read_piece,
     stage_events,
 )
+from clickstream_dagster.processing.workers import SPREAD_BYTES, Apply, in_worker
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -43,16 +44,16 @@ if TYPE_CHECKING:
 BUCKET_RAW_BYTES = 64 << 20
 
 Progress = Callable[[str], None]
-Apply = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What the first pass leaves for the second."""
+    """What the first pass leaves for the second; `spread` says whether to use workers for it."""
 
     counters: BatchCounters
     pieces: Sequence[Piece]
     bad_paths: Sequence[str]
+    spread: bool = False
 
 
 def stage(
@@ -92,7 +93,8 @@ def stage(
     tasks = spark.range(0, len(shares), 1, len(shares))
     pieces: list[Piece] = []
     bad_paths: list[str] = []
-    for row in _planned(tasks, steps, directory).collect():
+    spread = size >= SPREAD_BYTES
+    for row in _planned(tasks, steps, directory, spread=spread).collect():
         value = json.loads(row.value)
         if row.kind == "tally":
             counters.add(value)
@@ -110,15 +112,20 @@ def stage(
         f"decoded {counters.events:,} events of {counters.requests:,} requests"
         f" in {time.monotonic() - started:.1f} s"
     )
-    return Staged(counters, pieces, bad_paths)
+    return Staged(counters, pieces, bad_paths, spread)
 
 
 def _step(plugin: Plugin, *, keeps_rows: bool) -> Apply | Plugin:
     return watched(plugin, keeps_rows=keeps_rows) if isinstance(plugin, ArrowPlugin) else plugin
 
 
-def _planned(data: "DataFrame", steps: Sequence[Apply | Plugin], directory: str) -> "DataFrame":
-    """Plan the steps. Neighbours on Arrow become one function: rows stay in Python between them."""
+def _planned(
+    data: "DataFrame", steps: Sequence[Apply | Plugin], directory: str, *, spread: bool
+) -> "DataFrame":
+    """Plan the steps. Neighbours on Arrow become one function: rows stay in Python between them.
+
+    With `spread`, a function that is the whole pass runs in a worker.
+    """
     on_frames: list[str] = []
     groups = [
         (is_plugin, list(group))
@@ -139,7 +146,10 @@ def _planned(data: "DataFrame", steps: Sequence[Apply | Plugin], directory: str)
         elif not is_last:
             # Rows that plug-ins on DataFrames take over are counted: see _require_rows.
             group.append(partial(_counted, directory=directory))
-        data = data.mapInArrow(_chain(group), spark_schema(schema))
+        function = _chain(group)
+        if spread and len(groups) == 1:
+            function = partial(in_worker, function=function)
+        data = data.mapInArrow(function, spark_schema(schema))
     return data
 
 

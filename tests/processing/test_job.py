@@ -20,7 +20,7 @@ from clickstream_dagster.errors import (
     SettingError,
     SourceError,
 )
-from clickstream_dagster.processing import merge_pass, stage_pass
+from clickstream_dagster.processing import job, merge_pass, stage_pass
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.engines import spark_session
 from clickstream_dagster.processing.job import process_batch
@@ -64,6 +64,21 @@ def mixed_records() -> list[dict]:
         record(plain("text", event(None)), rid="r8"),
         record(plain(event("bot")), rid="r9", ua="Googlebot/2.1"),
     ]
+
+
+def test_a_large_batch_ends_in_workers_as_a_small_one_does_here(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = mixed_records()
+    here = pipeline.process("b1", records[:5], records[5:])
+    table = content(pipeline)
+    monkeypatch.setattr(stage_pass, "SPREAD_BYTES", 0)
+    staged: list[stage_pass.Staged] = []
+    stage = stage_pass.stage
+    monkeypatch.setattr(job, "stage", lambda *given: staged.append(stage(*given)) or staged[0])
+    assert pipeline.process("b1", records[:5], records[5:]) == here
+    assert content(pipeline) == table
+    assert staged[0].spread
 
 
 def test_every_record_is_accounted_for(pipeline: Pipeline) -> None:

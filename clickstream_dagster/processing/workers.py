@@ -1,0 +1,130 @@
+"""Processes that run tasks for an engine that lives in this process.
+
+Sail runs Python functions on threads of this process. Most of a task holds no lock of the
+interpreter, but takes it some thousand times a second, and each time waits for the other threads:
+two tasks on two cores took as long as one after the other. In processes of their own they don't
+meet. A worker starts in a second, and ends when it has had nothing to do for a while, or as soon
+as the process that it works for has ended.
+"""
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+import pyarrow as pa
+
+from clickstream_dagster.errors import TaskError
+
+SPREAD_BYTES = 24 << 20
+"""Raw bytes of a batch from which on starting workers is quicker than doing without."""
+
+_IDLE_SECONDS = 30
+_PARENT_SECONDS = 0.1
+
+# malloc.h
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+
+Apply = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
+class _Workers:
+    """At most `count` processes; with 0, tasks run where they are called."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.Lock()
+        self._executor: Executor | None = None
+
+    def submit(
+        self, function: Apply, batches: list[pa.RecordBatch]
+    ) -> Future[list[pa.RecordBatch]]:
+        # An engine with processes of its own never needs it.
+        from loky import ProcessPoolExecutor
+
+        with self._lock:
+            if self._executor is None:
+                self._executor = ProcessPoolExecutor(
+                    self.count, timeout=_IDLE_SECONDS, initializer=_begin, initargs=(os.getpid(),)
+                )
+            return self._executor.submit(_run, function, batches)
+
+    def stop(self) -> None:
+        with self._lock:
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(kill_workers=True)
+
+
+_workers = _Workers()
+
+
+@contextmanager
+def worker_processes(count: int) -> Iterator[None]:
+    """Let `in_worker` use so many processes in the block; they are started when first needed."""
+    keep_freed_memory()
+    _workers.count = count
+    try:
+        yield
+    finally:
+        _workers.count = 0
+        _workers.stop()
+
+
+def in_worker(batches: Iterator[pa.RecordBatch], function: Apply) -> Iterator[pa.RecordBatch]:
+    """Run a task's function in a worker, or here, for an engine that has processes of its own.
+
+    All that goes in is handed over at once, and so is all that comes out: both should be small.
+    Raises what the function raises, and TaskError when its worker was killed.
+    """
+    if not _workers.count:
+        yield from function(batches)
+        return
+    try:
+        yield from _workers.submit(function, list(batches)).result()
+    except BrokenProcessPool as error:
+        _workers.stop()
+        raise TaskError(
+            "a process that worked for it was killed; mostly that is the system's answer to a lack"
+            " of memory"
+        ) from error
+
+
+def _run(function: Apply, batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    return list(function(iter(batches)))
+
+
+def _begin(parent: int) -> None:
+    # Ctrl-C reaches the whole group: the parent decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process as soon as its parent has ended, however that came about.
+
+    The next attempt at the batch may begin at once: nothing may write behind its back.
+    """
+    while os.getppid() == parent:
+        time.sleep(_PARENT_SECONDS)
+    os._exit(1)
+
+
+def keep_freed_memory() -> None:
+    """Let this process reuse what its tasks free, instead of giving it back to the system.
+
+    Batches of some megabytes come and go; a tenth of the processor time went into pages that the
+    system cleared for each of them again. Only glibc can be told; elsewhere nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+        pa.set_memory_pool(pa.system_memory_pool())
