@@ -29,6 +29,7 @@ from clickstream_dagster.processing.expiry import (
     remove_stale_staging,
 )
 from clickstream_dagster.processing.lake import MAINTAINED, TABLES, Lake, LakeFile, file_schema
+from clickstream_dagster.processing.table_files import remove_files
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -210,10 +211,12 @@ def _compact_table(
     )
     done = [(group, "") for group in groups]
     if attempt is not None:
-        done = _commit(lake, name, _written(table, name, groups, attempt), attempt, tell)
+        written = _written(table, name, groups, attempt)
+        done = _commit(lake, name, written, attempt, tell)
         report.conflicts += len(groups) - len(done)
         if len(done) < len(groups):
-            attempt.remove_uncommitted()
+            # A file that is in a snapshot was committed, whatever the catalog had answered.
+            remove_files({path for _, path in written} - lake.kept_files(name))
     sizes = {path: os.path.getsize(path) for _, path in done if path}
     _tell_changes(report, name, files, done, sizes)
 
