@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Measured, run
-from clickstream_dagster.processing.engines import parallelism
+from clickstream_dagster.processing.workers import cores
 
 CLICKSTREAM = str(Path(sys.executable).parent / "clickstream")
 PROJECT = ("--project-id", "demo", "--app-id", "demo_web", "--app-id", "demo_mobile")
@@ -22,7 +22,7 @@ def main(events: int) -> None:
     with tempfile.TemporaryDirectory(prefix="clickstream-bench-") as directory:
         raw, lake = f"{directory}/raw", f"{directory}/lake"
         warehouse = f"{directory}/warehouse.duckdb"
-        table = Table(title=f"{events:,} events on {parallelism()} cores")
+        table = Table(title=f"{events:,} events on {cores()} cores")
         for column in ("step", "seconds", "events/s", "peak memory", "times the floor"):
             table.add_column(column, justify="left" if column == "step" else "right")
 

@@ -11,9 +11,9 @@ from multiprocessing import get_context
 import orjson
 
 from clickstream_dagster.batches.objects import RawObject, list_objects
-from clickstream_dagster.processing.engines import parallelism
 from clickstream_dagster.processing.records import open_object, read_lines
 from clickstream_dagster.processing.requests import BadBodyError, decode_body
+from clickstream_dagster.processing.workers import cores
 
 
 def parse_object(raw: RawObject) -> int:
@@ -31,8 +31,8 @@ def parse_object(raw: RawObject) -> int:
 def floor_seconds(source: str) -> tuple[float, int]:
     """Give the wall seconds and the number of events."""
     objects = list(list_objects(source))
-    with ProcessPoolExecutor(parallelism(), mp_context=get_context("fork")) as pool:
-        list(pool.map(abs, range(parallelism())))  # start the workers outside of the clock
+    with ProcessPoolExecutor(cores(), mp_context=get_context("fork")) as pool:
+        list(pool.map(abs, range(cores())))  # start the workers outside of the clock
         started = time.perf_counter()
         events = sum(pool.map(parse_object, objects))
         return time.perf_counter() - started, events

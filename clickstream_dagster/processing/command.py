@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 
 from clickstream_dagster.batches.objects import RawObject, list_objects, relative_key
+from clickstream_dagster.processing import workers
 from clickstream_dagster.processing.counters import BatchCounters
-from clickstream_dagster.processing.engines import spark_session
-from clickstream_dagster.processing.job import process_batch
 from clickstream_dagster.processing.settings import BatchSettings
 
 
@@ -27,6 +26,11 @@ def process_source(
     if not objects:
         console.print(f"{source} holds no raw objects: the batch is empty", style="yellow")
     with console.status(f"batch {chosen.batch}: starting {engine}") as status:
+        if engine == "sail" and sum(raw.size for raw in objects) >= workers.SPREAD_BYTES:
+            # They load what they need while this process loads the same and starts the engine.
+            workers.start()
+        from clickstream_dagster.processing.engines import spark_session
+        from clickstream_dagster.processing.job import process_batch
 
         def tell(message: str) -> None:
             console.print(message)

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from clickstream_dagster.errors import EngineError
-from clickstream_dagster.processing.workers import worker_processes
+from clickstream_dagster.processing.workers import cores, worker_processes
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,7 +27,7 @@ def sail_server() -> Iterator[str]:
     from pysail.spark import SparkConnectServer
 
     server = SparkConnectServer("127.0.0.1", 0)
-    with worker_processes(parallelism()):
+    with worker_processes():
         server.start(background=True)
         try:
             _, port = server.listening_address
@@ -88,7 +88,7 @@ def _local_session() -> "SparkSession":
     # Workers must have this environment's packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     return (
-        SparkSession.builder.master(f"local[{parallelism()}]")
+        SparkSession.builder.master(f"local[{cores()}]")
         .appName("clickstream")
         .config("spark.ui.enabled", "false")
         .config("spark.sql.session.timeZone", "UTC")
@@ -98,9 +98,14 @@ def _local_session() -> "SparkSession":
     )
 
 
-def parallelism() -> int:
-    """Number of tasks that run at once on this machine: the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def parallelism(session: "SparkSession") -> int:
+    """Number of tasks that run at once: what the session is told, else the cores of this process.
+
+    A cluster is told by `spark.default.parallelism`: its cores when it has grown to its most
+    executors, for at the start it has few.
+    """
+    told = session.conf.get("spark.default.parallelism", None)
+    return int(told) if told else cores()
 
 
 def _require_java() -> None:

@@ -22,7 +22,6 @@ from clickstream_dagster.processing.compaction import (
     compact,
     plan,
 )
-from clickstream_dagster.processing.engines import parallelism
 from clickstream_dagster.processing.expiry import (
     expire_snapshots,
     remove_orphans,
@@ -30,6 +29,7 @@ from clickstream_dagster.processing.expiry import (
 )
 from clickstream_dagster.processing.lake import MAINTAINED, TABLES, Lake, LakeFile, file_schema
 from clickstream_dagster.processing.table_files import remove_files
+from clickstream_dagster.processing.workers import cores
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -260,7 +260,7 @@ def _written(
         compact(paths, path, schema, ORDER[name], scratch)
         return group, path
 
-    with ThreadPoolExecutor(min(_WRITERS, parallelism())) as pool:
+    with ThreadPoolExecutor(min(_WRITERS, cores())) as pool:
         return list(pool.map(write, range(len(groups))))
 
 

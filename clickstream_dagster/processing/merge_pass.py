@@ -113,7 +113,7 @@ def _merge_events(
 
     written: list[str] = []
     gone: dict[str, set[int]] = {file.path: set() for file in shared}
-    units = _units(staged.pieces, live, replaced, shared)
+    units = _units(staged.pieces, live, replaced, shared, parallelism(spark))
     for value in _run_merge(spark, units, rule, spread=staged.spread):
         if "tally" in value:
             counters.add(value["tally"])
@@ -186,6 +186,7 @@ def _units(
     live: Sequence[LakeFile],
     replaced: Sequence[LakeFile],
     shared: Sequence[LakeFile],
+    tasks: int,
 ) -> list[MergeUnit]:
     """Group staged pieces by app and day; a large day is cut at bucket borders.
 
@@ -199,7 +200,7 @@ def _units(
             lake_files.setdefault(file.partition, []).append(file.path)
     groups: dict[tuple[object, ...], list[Piece]] = {}
     total = sum(piece.rows for piece in pieces)
-    limit = min(MAX_UNIT_ROWS, max(MIN_UNIT_ROWS, -(-total // parallelism())))
+    limit = min(MAX_UNIT_ROWS, max(MIN_UNIT_ROWS, -(-total // tasks)))
     for piece in pieces:
         groups.setdefault((piece.app_id, piece.event_date), []).append(piece)
     units: list[MergeUnit] = []
@@ -224,7 +225,7 @@ def _run_merge(
 ) -> Iterator[dict]:
     if not units:
         return
-    shares = equal_shares(units, lambda unit: unit.rows, parallelism())
+    shares = equal_shares(units, lambda unit: unit.rows, parallelism(spark))
     merge = partial(_merge_share, shares=shares, rule=rule)
     if spread:
         merge = partial(in_worker, function=merge)

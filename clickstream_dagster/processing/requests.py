@@ -1,6 +1,5 @@
 """Sink records to requests: the envelope of one HTTP request and its body as JSON text."""
 
-import base64
 import binascii
 import json
 from collections.abc import Iterable, Iterator
@@ -11,6 +10,7 @@ from enum import StrEnum
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pybase64
 from isal import isal_zlib
 
 from clickstream_dagster.batches.objects import RawObject
@@ -400,7 +400,7 @@ def decode_body(data: str | None) -> str:
 
 def _unpack(text: str) -> str:
     try:
-        packed = base64.b64decode(text.encode("ascii"), validate="\n" not in text)
+        packed = pybase64.b64decode(text.encode("ascii"), validate="\n" not in text)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise BadBodyError(
             BadReason.UNDECODABLE_BODY, f"the body is neither JSON nor base64: {error}"

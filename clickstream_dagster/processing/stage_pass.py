@@ -74,7 +74,7 @@ def stage(
     started = time.monotonic()
     size = sum(raw.size for raw in objects)
     tell(f"reading {len(objects):,} raw objects, {size / 1e6:,.1f} MB")
-    shares = equal_shares(objects, lambda raw: raw.size, parallelism())
+    shares = equal_shares(objects, lambda raw: raw.size, parallelism(spark))
     rule = StagingRule(
         directory=directory,
         app_ids=settings.app_ids,

@@ -8,6 +8,7 @@ as the process that it works for has ended.
 """
 
 import ctypes
+import gc
 import os
 import signal
 import threading
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -26,34 +28,39 @@ SPREAD_BYTES = 24 << 20
 
 _IDLE_SECONDS = 30
 _PARENT_SECONDS = 0.1
+# numpy's library for matrices, of which there are none here, would start a thread a core.
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
 # malloc.h
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 
+_Result = TypeVar("_Result")
 Apply = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 class _Workers:
-    """At most `count` processes; with 0, tasks run where they are called."""
+    """Processes for the tasks of this one; unless `wanted`, tasks run where they are called."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.wanted = False
         self._lock = threading.Lock()
         self._executor: Executor | None = None
 
-    def submit(
-        self, function: Apply, batches: list[pa.RecordBatch]
-    ) -> Future[list[pa.RecordBatch]]:
+    def submit(self, function: Callable[..., _Result], *values: object) -> Future[_Result]:
         # An engine with processes of its own never needs it.
         from loky import ProcessPoolExecutor
 
         with self._lock:
             if self._executor is None:
                 self._executor = ProcessPoolExecutor(
-                    self.count, timeout=_IDLE_SECONDS, initializer=_begin, initargs=(os.getpid(),)
+                    cores(),
+                    timeout=_IDLE_SECONDS,
+                    initializer=_begin,
+                    initargs=(os.getpid(),),
+                    env=_ENVIRONMENT,
                 )
-            return self._executor.submit(_run, function, batches)
+            return self._executor.submit(function, *values)
 
     def stop(self) -> None:
         with self._lock:
@@ -65,15 +72,25 @@ class _Workers:
 _workers = _Workers()
 
 
+def start() -> None:
+    """Start the workers that a task in `worker_processes` will need soon; don't wait for them."""
+    for _ in range(cores()):
+        _workers.submit(_load)
+
+
+def _load() -> None:
+    from clickstream_dagster.processing import merging, stage_pass  # noqa: F401
+
+
 @contextmanager
-def worker_processes(count: int) -> Iterator[None]:
-    """Let `in_worker` use so many processes in the block; they are started when first needed."""
+def worker_processes() -> Iterator[None]:
+    """Let `in_worker` use a process a core in the block; they are started when first needed."""
     keep_freed_memory()
-    _workers.count = count
+    _workers.wanted = True
     try:
         yield
     finally:
-        _workers.count = 0
+        _workers.wanted = False
         _workers.stop()
 
 
@@ -83,11 +100,11 @@ def in_worker(batches: Iterator[pa.RecordBatch], function: Apply) -> Iterator[pa
     All that goes in is handed over at once, and so is all that comes out: both should be small.
     Raises what the function raises, and TaskError when its worker was killed.
     """
-    if not _workers.count:
+    if not _workers.wanted:
         yield from function(batches)
         return
     try:
-        yield from _workers.submit(function, list(batches)).result()
+        yield from _workers.submit(_run, function, list(batches)).result()
     except BrokenProcessPool as error:
         _workers.stop()
         raise TaskError(
@@ -97,6 +114,8 @@ def in_worker(batches: Iterator[pa.RecordBatch], function: Apply) -> Iterator[pa
 
 
 def _run(function: Apply, batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    # What the function needs is loaded by now, and stays: no collection needs to look at it.
+    gc.freeze()
     return list(function(iter(batches)))
 
 
@@ -128,3 +147,8 @@ def keep_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, 1 << 30)
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
         pa.set_memory_pool(pa.system_memory_pool())
+
+
+def cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -464,9 +464,7 @@ def test_one_file_for_each_app_and_day_of_a_batch(pipeline: Pipeline) -> None:
     }
 
 
-def test_no_day_is_cut_into_small_files_for_idle_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merge_pass, "parallelism", lambda: 64)
-
+def test_no_day_is_cut_into_small_files_for_idle_cores() -> None:
     def units(days: int, rows_of_day: int) -> list[int]:
         buckets = 30
         pieces = [
@@ -474,7 +472,7 @@ def test_no_day_is_cut_into_small_files_for_idle_cores(monkeypatch: pytest.Monke
             for day in range(days)
             for bucket in range(buckets)
         ]
-        return [unit.rows for unit in merge_pass._units(pieces, [], [], [])]
+        return [unit.rows for unit in merge_pass._units(pieces, [], [], [], tasks=64)]
 
     assert units(3, 600_000) == [600_000] * 3
     assert units(1, 3_000_000) == [3_000_000]

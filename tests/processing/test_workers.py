@@ -33,7 +33,7 @@ def _results(function) -> list[pa.RecordBatch]:
 
 
 def test_a_task_runs_in_another_process_and_gives_all_of_its_batches() -> None:
-    with worker_processes(1):
+    with worker_processes():
         first, second = _results(_with_process)
     assert first.column("number").to_pylist() == second.column("number").to_pylist() == [1, 2, 3]
     assert os.getpid() not in first.column("process").to_pylist()
@@ -44,12 +44,12 @@ def test_without_workers_a_task_runs_here() -> None:
 
 
 def test_an_error_of_a_task_arrives_as_it_was_raised() -> None:
-    with worker_processes(1), pytest.raises(PluginError, match="dropped the column event_id"):
+    with worker_processes(), pytest.raises(PluginError, match="dropped the column event_id"):
         _results(_refuse)
 
 
 def test_a_killed_worker_is_told_and_the_next_task_gets_another() -> None:
-    with worker_processes(1):
+    with worker_processes():
         with pytest.raises(TaskError, match="killed"):
             _results(_kill_itself)
         assert len(_results(_with_process)) == 2
@@ -65,7 +65,7 @@ def busy(batches):
     time.sleep(600)
     yield from batches
 
-with worker_processes(1):
+with worker_processes():
     list(in_worker(iter([pa.RecordBatch.from_pydict({"a": [1]})]), busy))
 """
 
