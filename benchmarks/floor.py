@@ -19,7 +19,7 @@ from clickstream_dagster.processing.workers import cores
 def parse_object(raw: RawObject) -> int:
     """Count the events of a raw object by parsing all of it."""
     events = 0
-    with open_object(raw.uri) as stream:
+    with open_object(raw) as stream:
         for line in (line for lines in read_lines(stream) for line in lines.to_pylist()):
             try:
                 events += len(orjson.loads(decode_body(orjson.loads(line).get("data"))))

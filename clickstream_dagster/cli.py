@@ -25,6 +25,25 @@ app.add_typer(plugin_app, name="plugin")
 app.add_typer(geo_app, name="geo")
 
 
+Region = Annotated[
+    str | None, typer.Option(help="AWS region of S3 and Glue. Default: as boto3 finds it.")
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(help="Profile of the AWS configuration files. Default: as boto3 finds it."),
+]
+Endpoint = Annotated[
+    str | None, typer.Option(help="Address of an S3-compatible server. Default: as boto3 finds it.")
+]
+GlueEndpoint = Annotated[
+    str | None, typer.Option(help="Address of the Glue catalog. Default: as boto3 finds it.")
+]
+KmsKey = Annotated[
+    str | None,
+    typer.Option(help="Id, alias or ARN of the KMS key that encrypts what is written to S3."),
+]
+
+
 @app.callback()
 def main() -> None:
     """Collect, process, model and report behaviour events."""
@@ -134,7 +153,13 @@ def process(
     source: Annotated[
         str, typer.Option(help="Directory or s3:// prefix with raw objects, read as one batch.")
     ],
-    sink: Annotated[str, typer.Option(help="Lake: the directory of the Iceberg catalog.")],
+    sink: Annotated[
+        str,
+        typer.Option(
+            help="Lake: a directory with an Iceberg catalog of its own, or s3://bucket/prefix with"
+            " AWS Glue as the catalog."
+        ),
+    ],
     project_id: Annotated[str, typer.Option(help="Project whose tables are written.")],
     app_id: Annotated[list[str], typer.Option(help="App whose events are taken; repeat for more.")],
     batch: Annotated[
@@ -172,11 +197,17 @@ def process(
     engine: Annotated[
         str, typer.Option(help="sail, spark (needs Java) or a Spark Connect address.")
     ] = "sail",
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    glue_endpoint_url: GlueEndpoint = None,
+    kms_key_id: KmsKey = None,
 ) -> None:
     """Process raw objects into the lake tables ods_event and bad_event, as one batch.
 
     The last line on standard output is a JSON object of counters.
     """
+    from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.processing.command import process_source
     from clickstream_dagster.processing.plugins import DEFAULT_ENRICHMENTS, PluginChoice
     from clickstream_dagster.processing.settings import BatchSettings
@@ -195,6 +226,7 @@ def process(
                 PluginChoice.parse(text)
                 for text in (DEFAULT_ENRICHMENTS if enrichment is None else enrichment)
             ),
+            s3=S3Access(region, profile, endpoint_url, kms_key_id, glue_endpoint_url),
         )
         counters = process_source(source, batch, settings, engine)
     typer.echo(json.dumps(counters.as_dict()))
@@ -202,7 +234,7 @@ def process(
 
 @app.command()
 def maintain(
-    sink: Annotated[str, typer.Option(help="Lake: the directory that `process` wrote to.")],
+    sink: Annotated[str, typer.Option(help="Lake that `process` wrote to.")],
     project_id: Annotated[str, typer.Option(help="Project in the lake.")],
     target_mb: Annotated[
         int, typer.Option(help="Size of compacted files; files below half of it are compacted.")
@@ -222,11 +254,17 @@ def maintain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only tell what would be done.")
     ] = False,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    glue_endpoint_url: GlueEndpoint = None,
+    kms_key_id: KmsKey = None,
 ) -> None:
     """Compact small files of the lake, expire old snapshots, remove files that nothing needs.
 
     Batches can go on meanwhile. The last line on standard output is a JSON object of counters.
     """
+    from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.processing.maintenance import MaintenanceSettings
     from clickstream_dagster.processing.maintenance_command import maintain_lake
 
@@ -238,24 +276,31 @@ def maintain(
             orphans_after_hours=orphans_older_than_hours,
             max_gb=max_gb,
         )
-        report = maintain_lake(sink, project_id, settings, dry_run=dry_run)
+        s3 = S3Access(region, profile, endpoint_url, kms_key_id, glue_endpoint_url)
+        report = maintain_lake(sink, project_id, s3, settings, dry_run=dry_run)
     typer.echo(json.dumps(report.counters()))
 
 
 @app.command()
 def model(
-    sink: Annotated[Path, typer.Option(help="Lake: the directory that `process` wrote to.")],
+    sink: Annotated[str, typer.Option(help="Lake that `process` wrote to.")],
     project_id: Annotated[str, typer.Option(help="Project in the lake.")],
     warehouse: Annotated[Path, typer.Option(help="DuckDB file; made if it is not there.")],
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Build every model again from the whole lake.")
     ] = False,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    glue_endpoint_url: GlueEndpoint = None,
 ) -> None:
     """Build and test the dbt models: the ten views in the schema named after the project."""
+    from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.resources.dbt import Warehouse, build_models
 
+    s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
     with _plain_errors():
-        build_models(Warehouse(sink, project_id, warehouse), full_refresh=full_refresh)
+        build_models(Warehouse(sink, project_id, warehouse, s3), full_refresh=full_refresh)
 
 
 @app.command()

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "demo": {"definitions", "deployment", "sample"},
     "cli": {
         *("backfill", "demo", "plugin_commands", "ui"),
-        *("resources", "processing", "collector", "sample"),
+        *("resources", "processing", "collector", "sample", "batches"),
     },
 }
 

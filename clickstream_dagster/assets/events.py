@@ -100,6 +100,7 @@ def _process(
         transformer=project.transformer,
         enrichments=project.enrichments,
         root=project.root,
+        s3=project.s3,
     )
     return process_batch(
         engine.session, settings, manifest.objects, progress=lambda step: context.log.debug(step)
@@ -136,6 +137,6 @@ def _rows(project: Project, table: str) -> int:
     """Give the rows of the whole table, which its snapshot knows; 0 before the first one."""
     from clickstream_dagster.processing.lake import Lake
 
-    lake = Lake(project.lake, project.project_id)
+    lake = Lake(project.lake, project.project_id, project.s3)
     snapshot = lake.table(table).current_snapshot() if lake.has(table) else None
     return int((snapshot and snapshot.summary and snapshot.summary["total-records"]) or 0)

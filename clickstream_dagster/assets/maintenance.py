@@ -37,7 +37,7 @@ def lake_maintenance(project: Project) -> dg.AssetsDefinition:
         from clickstream_dagster.processing.lake import TABLES, Lake
         from clickstream_dagster.processing.maintenance import MaintenanceReport, maintain
 
-        lake = Lake(project.lake, project.project_id)
+        lake = Lake(project.lake, project.project_id, project.s3)
         if not any(lake.has(table) for table in TABLES):
             context.log.info("no window has been processed yet")
             return dg.MaterializeResult(metadata=_metadata(MaintenanceReport()))

@@ -46,7 +46,7 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
 
     from clickstream_dagster.resources.dbt import Warehouse, dbt_environment, dbt_project_dir
 
-    warehouse = Warehouse(Path(project.lake), project.project_id, Path(project.warehouse))
+    warehouse = Warehouse(project.lake, project.project_id, Path(project.warehouse), project.s3)
     state = Path(project.dbt_state)
 
     class Translator(DagsterDbtTranslator):

@@ -180,6 +180,12 @@ def split_s3(address: str) -> tuple[str, str]:
     return bucket, f"{prefix}/" if prefix else ""
 
 
+def split_object(uri: str) -> tuple[str, str]:
+    """Split the `s3://bucket/key` of one object into bucket and key."""
+    bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
+    return bucket, key
+
+
 def _root(source: str) -> str:
     if source.startswith(S3_SCHEME):
         bucket, prefix = split_s3(source)
@@ -239,8 +245,13 @@ def _file(path: str, status: os.stat_result) -> RawObject:
         uri=path,
         size=status.st_size,
         arrival_ms=status.st_mtime_ns // 1_000_000,
-        etag=f"{status.st_size:x}-{status.st_mtime_ns:x}",
+        etag=file_etag(status),
     )
+
+
+def file_etag(status: os.stat_result) -> str:
+    """Tell the content of a file from others at its path: by its size and time of change."""
+    return f"{status.st_size:x}-{status.st_mtime_ns:x}"
 
 
 def _whole_seconds(moment: Any) -> int:

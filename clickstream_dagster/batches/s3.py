@@ -5,21 +5,27 @@ and picklable, so that a task on another machine can take it along. Secrets are 
 come from where boto3 finds them (role, profile, environment).
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from clickstream_dagster.errors import ClickstreamError
 
 if TYPE_CHECKING:
+    from boto3 import Session
     from botocore.config import Config
+    from pyarrow.fs import S3FileSystem
 
 CONNECTIONS = 16
 """Most connections of one client, and so most threads that are of use."""
 
 _ATTEMPTS = 6
 _CONNECT_SECONDS, _READ_SECONDS = 5, 30
+_AWS_HOST = re.compile(r"s3(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +34,68 @@ class S3Access:
 
     `region` is an AWS region, `profile` one of the AWS configuration files, `endpoint_url` the
     http(s) address of an S3-compatible server, `kms_key_id` the id, alias or ARN of the KMS key
-    that encrypts what is written; without it the bucket's own setting applies.
+    that encrypts what is written; without it the bucket's own setting applies. `glue_endpoint_url`
+    is the address of the Glue catalog of a lake on S3.
     """
 
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
     kms_key_id: str | None = None
+    glue_endpoint_url: str | None = None
+
+    def glue_client(self, **config: Any) -> Any:
+        """Give a boto3 client of the Glue catalog; `config` changes botocore's settings."""
+        session, _ = _shared(self)
+        return session.client("glue", endpoint_url=self.glue_endpoint_url, config=_config(**config))
 
     def client(self) -> Any:
         """Give a boto3 client of S3; threads may share it. Takes a tenth of a second to make."""
-        return self.client_of("s3", self.region, self.endpoint_url, **self._compatible())
+        return self._client_in(self._session(self.region))
+
+    def shared_client(self) -> Any:
+        """Give the process's one client of S3 with these settings."""
+        return _shared(self)[1]
+
+    def filesystem(self) -> "S3FileSystem":
+        """Give Arrow's file system for reading, with what boto3 has found: place and credentials.
+
+        Credentials of a role run out: ask for it again for each file. It can't encrypt with a KMS
+        key, so writing is boto3's. Raises botocore's NoCredentialsError when boto3 finds none.
+        """
+        from botocore.exceptions import NoCredentialsError
+
+        session, client = _shared(self)
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        keys = credentials.get_frozen_credentials()
+        return _filesystem(
+            client.meta.region_name,
+            client.meta.endpoint_url,
+            keys.access_key,
+            keys.secret_key,
+            keys.token,
+        )
 
     def client_of(
         self, service: str, region: str | None, endpoint_url: str | None = None, **config: Any
     ) -> Any:
         """Give a boto3 client of another service with the same profile."""
+        return self._session(region).client(
+            service, endpoint_url=endpoint_url, config=_config(**config)
+        )
+
+    def _session(self, region: str | None) -> "Session":
         # boto3 takes a second to import; a local project never needs it.
         import boto3
 
-        session = boto3.Session(profile_name=self.profile, region_name=region)
-        return session.client(service, endpoint_url=endpoint_url, config=_config(**config))
+        return boto3.Session(profile_name=self.profile, region_name=region)
+
+    def _client_in(self, session: "Session") -> Any:
+        return session.client(
+            "s3", endpoint_url=self.endpoint_url, config=_config(**self._compatible())
+        )
 
     def encryption(self) -> dict[str, str]:
         """Give the arguments of `put_object` that encrypt with the KMS key, none without one."""
@@ -68,16 +115,44 @@ class S3Access:
         }
 
 
+@lru_cache
+def _shared(access: S3Access) -> "tuple[Session, Any]":
+    session = access._session(access.region)
+    return session, access._client_in(session)
+
+
+@lru_cache(4)
+def _filesystem(
+    region: str, endpoint_url: str, access_key: str, secret_key: str, token: str | None
+) -> "S3FileSystem":
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+
+    place = urlsplit(endpoint_url)
+    elsewhere = not _AWS_HOST.fullmatch(place.hostname or "")
+    return S3FileSystem(
+        access_key=access_key,
+        secret_key=secret_key,
+        session_token=token,
+        # boto3 calls S3 without a region "aws-global": that is us-east-1.
+        region="us-east-1" if region == "aws-global" else region,
+        scheme=place.scheme,
+        endpoint_override=endpoint_url.partition("://")[2].rstrip("/") if elsewhere else None,
+        connect_timeout=_CONNECT_SECONDS,
+        request_timeout=_READ_SECONDS,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+    )
+
+
 def _config(**options: Any) -> "Config":
     from botocore.config import Config
 
-    return Config(
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_READ_SECONDS,
-        max_pool_connections=CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-        **options,
-    )
+    settings = {
+        "connect_timeout": _CONNECT_SECONDS,
+        "read_timeout": _READ_SECONDS,
+        "max_pool_connections": CONNECTIONS,
+        "retries": {"mode": "standard", "total_max_attempts": _ATTEMPTS},
+    }
+    return Config(**(settings | options))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from clickstream_dagster.assets.project import Project, Trigger
 from clickstream_dagster.batches.interval import cron_of
-from clickstream_dagster.batches.objects import S3_SCHEME
+from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
 from clickstream_dagster.checks.quality import Bounds
 from clickstream_dagster.components.maintenance import Maintenance
 from clickstream_dagster.components.plugins import (
@@ -115,9 +115,10 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     lake: Annotated[
         str | None,
         describe(
-            description="Directory of the lake: Iceberg tables and the ledger. "
+            description="Where the lake is, with its Iceberg tables and the ledger: a directory, "
+            "relative to the Dagster project, or s3://bucket/prefix with AWS Glue as the catalog. "
             "Default: data/<project_id>/lake.",
-            examples=["data/shop/lake"],
+            examples=["data/shop/lake", "s3://my-bucket/lake"],
         ),
     ] = None
     s3: Annotated[
@@ -296,7 +297,9 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     @classmethod
     def _lake(cls, value: str | None) -> str | None:
         if value and "://" in value:
-            raise ValueError(f"lake {value!r}: write a local directory")
+            if not value.startswith(S3_SCHEME):
+                raise ValueError(f"lake {value!r}: write a directory or s3://bucket/prefix")
+            split_s3(value)
         return value
 
     @field_validator("warehouses")

@@ -48,24 +48,34 @@ class S3(dg.Model, dg.Resolvable):
         ),
     ] = None
 
-    @field_validator("endpoint_url")
+    glue_endpoint_url: Annotated[
+        str | None,
+        describe(
+            description="Address of the Glue catalog of a lake in S3. Default: AWS.",
+            examples=["https://vpce-0123456789abcdef0.glue.eu-west-1.vpce.amazonaws.com"],
+        ),
+    ] = None
+
+    @field_validator("endpoint_url", "glue_endpoint_url")
     @classmethod
     def _endpoint_url(cls, value: str | None) -> str | None:
         if value is None:
             return value
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"endpoint_url {value!r}: write http://host:port or https://host")
+            raise ValueError(f"address {value!r}: write http://host:port or https://host")
         if parts.username or parts.password:
             raise ValueError(
-                "endpoint_url holds credentials: put them into the environment, as "
+                "the address holds credentials: put them into the environment, as "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or into a profile"
             )
         return value
 
     def access(self) -> S3Access:
         """Give the settings as a plain value."""
-        return S3Access(self.region, self.profile, self.endpoint_url, self.kms_key_id)
+        return S3Access(
+            self.region, self.profile, self.endpoint_url, self.kms_key_id, self.glue_endpoint_url
+        )
 
 
 class Arrivals(dg.Model, dg.Resolvable):

@@ -1,51 +1,61 @@
-"""One attempt at a batch: its staging directory, its lock, and the files it may leave behind."""
+"""One attempt at a batch: its staging folder, its lock, and the files it may leave behind."""
 
-import fcntl
 import hashlib
-import os
-import shutil
+import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 
-from clickstream_dagster.errors import LakeError
-from clickstream_dagster.processing.lake import TABLES, Lake
+from clickstream_dagster.errors import HeldError, UnknownCommitError
+from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.processing.locks import Lock
+from clickstream_dagster.processing.storage import Storage, StoredFile
+
+_LOCK = "lock"
+_NOTES = "folders-"
 
 
 class Attempt:
     """Owns everything that an attempt writes before its commit.
 
-    Data files carry the attempt's `id` in their name, so what was not committed can be found and
-    removed: by the attempt itself when it fails, by the next one of the same batch when it was
-    killed. Raises LakeError while another process is at the same batch.
+    Data files carry the attempt's `id` in their name, and the folders they go to are noted before
+    they are written. So what was not committed is found without a look at the whole table: by the
+    attempt itself when it fails, by the next one of the same batch when it was killed, as soon as
+    that has committed. Then no commit of the killed one can follow any more. Raises HeldError
+    while another process is at the same batch.
     """
 
     def __init__(self, lake: Lake, batch: str) -> None:
         self.id = uuid.uuid4().hex[:12]
         self._lake = lake
+        self._storage = lake.storage
         self._batch = batch
         # Batch names are free text: a digest makes a safe and short folder name.
         digest = hashlib.sha256(batch.encode()).hexdigest()[:24]
-        self._folder = os.path.join(_staging(lake), digest)
-        self.directory = os.path.join(self._folder, self.id)
-        self._lock = -1
+        self._folder = f"{_staging(lake)}/{digest}"
+        self._home = f"{self._folder}/{self.id}"
+        self.directory = _staged(self._home)
+        self._folders: dict[str, set[str]] = {}
+        self._notes = 0
+        self._killed: list[str] = []
+        self._unsure = False
+        self._lock: Lock
 
     def __enter__(self) -> "Attempt":
-        os.makedirs(self._folder, exist_ok=True)
-        self._lock = os.open(os.path.join(self._folder, "lock"), os.O_CREAT | os.O_RDWR)
+        self._lock = self._storage.lock(f"{self._folder}/{_LOCK}", f"the batch {self._batch}")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise LakeError(
-                f"the batch {self._batch} is being processed by another process; wait until that"
-                " has ended: running it again then changes nothing"
-            ) from error
-        for killed in os.listdir(self._folder):
-            if killed != "lock":
-                _remove_uncommitted(self._lake, killed)
-                shutil.rmtree(os.path.join(self._folder, killed))
-        os.makedirs(self.directory)
+            self._killed = [
+                f"{self._folder}/{name}"
+                for name in self._storage.names(self._folder)
+                if name != _LOCK
+            ]
+            for home in self._killed:
+                self._storage.remove_folder(_staged(home))
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(
@@ -55,64 +65,125 @@ class Attempt:
         trace: TracebackType | None,
     ) -> None:
         try:
-            if kind is not None:
+            if kind is None:
+                for home in self._killed:
+                    _remove_left(self._lake, home)
+            elif not self._unsure:
                 self.remove_uncommitted()
             self._remove_directory()
         finally:
-            os.close(self._lock)
+            self._lock.release()
+
+    def will_write(self, table: str, folders: Iterable[str]) -> None:
+        """Note folders of a table before the first data file is written there."""
+        known = self._folders.setdefault(table, set())
+        new = set(folders) - known
+        if new:
+            known |= new
+            note = json.dumps({table: sorted(new)}).encode()
+            self._storage.write(f"{self._home}/{_NOTES}{self._notes}.json", note)
+            self._notes += 1
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Enclose a commit: files stay when nobody knows whether it was made.
+
+        Raises LakeError when another process has taken the batch over.
+        """
+        self._lock.require()
+        try:
+            yield
+        except BaseException as error:
+            # An interrupt may come between the commit and its answer.
+            self._unsure = isinstance(error, UnknownCommitError) or not isinstance(error, Exception)
+            raise
 
     def remove_uncommitted(self) -> None:
         """Remove the data files of this attempt that no snapshot holds."""
-        _remove_uncommitted(self._lake, self.id)
+        files = _written(self._storage, self.id, self._folders)
+        for table, paths in files.items():
+            # Of an attempt that has committed, older snapshots may still need what is not live.
+            if not self._lake.has_snapshot_of(table, self.id):
+                self._storage.remove(paths - set(self._lake.data_files(table)))
 
     def _remove_directory(self) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self._storage.remove_folder(self.directory if self._unsure else self._home)
 
 
-def staged_attempts(lake: Lake) -> dict[str, str]:
-    """Give id and directory of the attempts that are at work, or were killed and are there yet."""
-    found: dict[str, str] = {}
-    for batch in _names(_staging(lake)):
-        folder = os.path.join(_staging(lake), batch)
-        found |= {name: os.path.join(folder, name) for name in _names(folder) if name != "lock"}
-    return found
+@dataclass(frozen=True, slots=True)
+class StagedAttempt:
+    """What is staged of an attempt that is at work, or was killed and is there yet.
+
+    `lock` is the path of the lock of its batch, `home` the folder of all that it has staged.
+    """
+
+    id: str
+    lock: str
+    home: str
+    files: tuple[StoredFile, ...]
 
 
-def remove_killed(lake: Lake, directory: str) -> bool:
+def staged_attempts(lake: Lake) -> list[StagedAttempt]:
+    """Give the attempts of all batches that have something staged."""
+    staging = _staging(lake)
+    files: dict[tuple[str, str], list[StoredFile]] = {}
+    for file in lake.storage.files(staging):
+        batch, _, rest = file.path.removeprefix(f"{staging}/").partition("/")
+        attempt, below, _ = rest.partition("/")
+        if below:
+            files.setdefault((batch, attempt), []).append(file)
+    return [
+        StagedAttempt(
+            id=attempt,
+            lock=f"{staging}/{batch}/{_LOCK}",
+            home=f"{staging}/{batch}/{attempt}",
+            files=tuple(found),
+        )
+        for (batch, attempt), found in files.items()
+    ]
+
+
+def remove_killed(lake: Lake, attempt: StagedAttempt) -> bool:
     """Remove what a killed attempt has left; give False if its batch is at work."""
-    lock = os.open(os.path.join(os.path.dirname(directory), "lock"), os.O_CREAT | os.O_RDWR)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove_uncommitted(lake, os.path.basename(directory))
-        shutil.rmtree(directory, ignore_errors=True)
-    except BlockingIOError:
+        lock = lake.storage.lock(attempt.lock, f"the batch of the attempt {attempt.id}")
+    except HeldError:
         return False
+    try:
+        _remove_left(lake, attempt.home)
     finally:
-        os.close(lock)
+        lock.release()
     return True
 
 
 def _staging(lake: Lake) -> str:
-    return os.path.join(lake.root, "_staging", lake.project_id)
+    return f"{lake.root}/_staging/{lake.project_id}"
 
 
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def _staged(home: str) -> str:
+    return f"{home}/staged"
 
 
-def _remove_uncommitted(lake: Lake, attempt: str) -> None:
-    for table in TABLES:
-        files = set(_files(lake, table, attempt))
-        for path in files - (lake.kept_files(table) if files else set()):
-            os.remove(path)
+def _remove_left(lake: Lake, home: str) -> None:
+    """Remove what a killed attempt has staged, and what it has written that no snapshot holds."""
+    folders: dict[str, set[str]] = {}
+    for name in lake.storage.names(home, _NOTES):
+        for table, noted in json.loads(lake.storage.read(f"{home}/{name}")).items():
+            folders.setdefault(table, set()).update(noted)
+    # The snapshot that it has made may have expired while a later one needs its files.
+    for table, paths in _written(lake.storage, home.rpartition("/")[2], folders).items():
+        lake.storage.remove(paths - lake.kept_files(table))
+    lake.storage.remove_folder(home)
 
 
-def _files(lake: Lake, table: str, attempt: str) -> Iterator[str]:
-    location = os.path.join(lake.root, lake.project_id, table, "data")
-    for directory, _, names in os.walk(location):
-        for name in names:
-            if name.startswith(f"{attempt}-"):
-                yield os.path.join(directory, name)
+def _written(
+    storage: Storage, attempt: str, folders: Mapping[str, Iterable[str]]
+) -> dict[str, set[str]]:
+    """Give the data files of an attempt in folders of tables, by table; none without files."""
+    found = {
+        table: {
+            f"{folder}/{name}" for folder in noted for name in storage.names(folder, f"{attempt}-")
+        }
+        for table, noted in folders.items()
+    }
+    return {table: paths for table, paths in found.items() if paths}

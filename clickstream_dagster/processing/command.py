@@ -20,8 +20,8 @@ def process_source(
     """
     console = Console(stderr=True)
     # Settings are checked before anything is listed or started.
-    settings(batch=batch or "unnamed")
-    objects = list(list_objects(source))
+    checked = settings(batch=batch or "unnamed")
+    objects = list(list_objects(source, s3=checked.s3))
     chosen = settings(batch=batch or batch_name(source, objects))
     if not objects:
         console.print(f"{source} holds no raw objects: the batch is empty", style="yellow")

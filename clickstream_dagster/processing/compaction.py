@@ -8,7 +8,6 @@ table that still has all of them, and who has read them needs not read it.
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +22,7 @@ from clickstream_dagster.processing.merging import (
     open_data_file,
     with_columns,
 )
+from clickstream_dagster.processing.storage import Storage
 
 COMPACTED = "-compacted-"
 """What the names of compacted files have."""
@@ -104,46 +104,49 @@ def _groups(partition: Partition, files: Iterable[LakeFile], target_bytes: int) 
 
 
 def compact(
-    paths: Sequence[str], target: str, schema: pa.Schema, order: Sequence[str], scratch: str
-) -> None:
+    storage: Storage,
+    paths: Sequence[str],
+    target: str,
+    schema: pa.Schema,
+    order: Sequence[str],
+    scratch: str,
+) -> int:
     """Write the rows of data files into one, sorted by columns; the first two decide its layout.
 
     Memory is that of a row group and of two columns, however large the files are: the rows are
-    laid out by row groups of the result in the file `scratch` first. It is removed again.
+    laid out by row groups of the result in the file `scratch` first. Gives the bytes of the file.
     """
-    with ExitStack() as stack:
-        sources = [stack.enter_context(pq.ParquetFile(path)) for path in paths]
-        group_of, groups = _target_groups(sources, order[:2])
-        places: list[list[int]] = [[] for _ in range(groups)]
-        try:
-            with pa.ipc.new_file(scratch, schema, options=_LZ4) as out:
-                _lay_out(sources, schema, group_of, places, out)
-            spool = pa.ipc.open_file(stack.enter_context(pa.memory_map(scratch)))
-            writer = stack.enter_context(open_data_file(target, schema))
-            writer.add_key_value_metadata({_SOURCES: json.dumps(_tree(paths, sources))})
-            for batches in places:
-                rows = pa.Table.from_batches([spool.get_batch(place) for place in batches], schema)
-                rows = rows.take(pc.sort_indices(rows, [(name, "ascending") for name in order]))
-                writer.write_table(rows, row_group_size=max(1, rows.num_rows))
-        finally:
-            if os.path.exists(scratch):
-                os.remove(scratch)
+    sources = [_read_source(storage, path, order[:2]) for path in paths]
+    group_of, groups = _target_groups(sources)
+    places: list[list[int]] = [[] for _ in range(groups)]
+    with storage.scratch(scratch) as laid_out:
+        with pa.ipc.new_file(laid_out, schema, options=_LZ4) as out:
+            _lay_out(storage, sources, schema, group_of, places, out)
+        with pa.memory_map(laid_out) as opened, storage.writing(target) as local:
+            spool = pa.ipc.open_file(opened)
+            with open_data_file(local, schema) as writer:
+                writer.add_key_value_metadata({_SOURCES: json.dumps(_tree(sources))})
+                for batches in places:
+                    rows = pa.Table.from_batches(map(spool.get_batch, batches), schema)
+                    rows = rows.take(pc.sort_indices(rows, [(name, "ascending") for name in order]))
+                    writer.write_table(rows, row_group_size=max(1, rows.num_rows))
+            return os.path.getsize(local)
 
 
-def sources_of(path: str) -> Sources | None:
+def sources_of(storage: Storage, path: str) -> Sources | None:
     """Give what a file is made from by compaction; None if it was not."""
     if COMPACTED not in os.path.basename(path):
         return None
-    with pq.ParquetFile(path) as file:
-        return _read_sources(file)
+    with storage.open(path) as opened:
+        return _sources_in(pq.read_metadata(opened))
 
 
-def former_files(path: str, known: Mapping[str, str]) -> list[str] | None:
+def former_files(storage: Storage, path: str, known: Mapping[str, str]) -> list[str] | None:
     """Give the known files that together have the rows of a compacted file; None if none have.
 
     `known` are paths of files by their name.
     """
-    sources = sources_of(path)
+    sources = sources_of(storage, path)
     return _cover(sources, known) if sources else None
 
 
@@ -157,21 +160,33 @@ def _cover(sources: Sources, known: Mapping[str, str]) -> list[str] | None:
     return found
 
 
-def _tree(paths: Sequence[str], sources: Sequence[pq.ParquetFile]) -> Sources:
-    return {
-        os.path.basename(path): _read_sources(source)
-        for path, source in zip(paths, sources, strict=True)
-    }
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file to compact: its path, its footer, and the columns that decide where a row goes."""
+
+    path: str
+    metadata: pq.FileMetaData
+    keys: pa.Table
 
 
-def _read_sources(file: pq.ParquetFile) -> Sources | None:
-    text = (file.metadata.metadata or {}).get(_SOURCES.encode())
+def _read_source(storage: Storage, path: str, columns: Sequence[str]) -> _Source:
+    with storage.open(path) as opened:
+        file = pq.ParquetFile(opened, pre_buffer=True)
+        # Schemas differ in their metadata only.
+        keys = file.read(columns=list(columns)).replace_schema_metadata()
+        return _Source(path, file.metadata, keys)
+
+
+def _tree(sources: Sequence[_Source]) -> Sources:
+    return {os.path.basename(source.path): _sources_in(source.metadata) for source in sources}
+
+
+def _sources_in(footer: pq.FileMetaData) -> Sources | None:
+    text = (footer.metadata or {}).get(_SOURCES.encode())
     return json.loads(text) if text else None
 
 
-def _target_groups(
-    sources: Sequence[pq.ParquetFile], order: Sequence[str]
-) -> tuple[np.ndarray, int]:
+def _target_groups(sources: Sequence[_Source]) -> tuple[np.ndarray, int]:
     """Give the row group of the result for every row of the sources, and how many there are."""
     rows = sum(source.metadata.num_rows for source in sources)
     size = sum(
@@ -182,12 +197,8 @@ def _target_groups(
     # Rows with long texts are kept in smaller row groups.
     groups = max(-(-rows // ROW_GROUP_ROWS), -(-size // _ROW_GROUP_BYTES))
     per_group = max(1, -(-rows // max(1, groups)))
-    # Schemas differ in their metadata only.
-    keys = pa.concat_tables(
-        [source.read(columns=list(order)).replace_schema_metadata() for source in sources],
-        promote_options="permissive",
-    )
-    codes = [_codes(keys.column(name)) for name in order]
+    keys = pa.concat_tables([source.keys for source in sources], promote_options="permissive")
+    codes = [_codes(column) for column in keys.columns]
     group_of = np.empty(rows, np.int64)
     group_of[np.lexsort(codes[::-1])] = np.arange(rows) // per_group
     return group_of, -(-rows // per_group)
@@ -206,7 +217,8 @@ def _codes(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _lay_out(
-    sources: Sequence[pq.ParquetFile],
+    storage: Storage,
+    sources: Sequence[_Source],
     schema: pa.Schema,
     group_of: np.ndarray,
     places: list[list[int]],
@@ -215,15 +227,17 @@ def _lay_out(
     """Write the rows of the sources, cut by row groups of the result; note the batches of each."""
     first = written = 0
     for source in sources:
-        for number in range(source.num_row_groups):
-            rows = with_columns(source.read_row_group(number), schema)
-            groups = group_of[first : first + rows.num_rows]
-            first += rows.num_rows
-            order = np.argsort(groups, kind="stable")
-            rows = rows.take(pa.array(order)).combine_chunks()
-            borders = np.flatnonzero(np.diff(groups[order], prepend=-1))
-            for start, stop in zip(borders, [*borders[1:], rows.num_rows], strict=True):
-                for batch in rows.slice(start, stop - start).to_batches():
-                    out.write_batch(batch)
-                    places[groups[order[start]]].append(written)
-                    written += 1
+        with storage.open(source.path) as opened:
+            file = pq.ParquetFile(opened, metadata=source.metadata, pre_buffer=True)
+            for number in range(file.num_row_groups):
+                rows = with_columns(file.read_row_group(number), schema)
+                groups = group_of[first : first + rows.num_rows]
+                first += rows.num_rows
+                order = np.argsort(groups, kind="stable")
+                rows = rows.take(pa.array(order)).combine_chunks()
+                borders = np.flatnonzero(np.diff(groups[order], prepend=-1))
+                for start, stop in zip(borders, [*borders[1:], rows.num_rows], strict=True):
+                    for batch in rows.slice(start, stop - start).to_batches():
+                        out.write_batch(batch)
+                        places[groups[order[start]]].append(written)
+                        written += 1

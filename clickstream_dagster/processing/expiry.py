@@ -5,14 +5,12 @@ another one has been current for the whole term, however old it is itself.
 """
 
 import os
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from clickstream_dagster.errors import LakeError
 from clickstream_dagster.processing.attempt import remove_killed, staged_attempts
 from clickstream_dagster.processing.lake import Lake, files_of
-from clickstream_dagster.processing.table_files import StoredFile, remove_files, stored_files
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -53,7 +51,7 @@ def expire_snapshots(
         held = files_of(table, [one for one in table.metadata.snapshots if one.snapshot_id in ids])
         if not dry_run:
             try:
-                table.maintenance.expire_snapshots().by_ids(sorted(ids)).commit()
+                lake.expire(table, ids)
             except CommitFailedException:  # a batch has committed at the same moment
                 continue
         # What has been committed meanwhile may need the same files.
@@ -62,10 +60,12 @@ def expire_snapshots(
             table, [one for one in table.metadata.snapshots if one.snapshot_id not in ids]
         )
         unneeded = (held.data | held.metadata) - kept.data - kept.metadata
-        if dry_run:
-            sizes = {file.path: file.bytes for file in _table_files(table)}
-            return len(ids), len(unneeded), sum(sizes.get(path, 0) for path in unneeded)
-        return len(ids), len(unneeded), remove_files(sorted(unneeded))
+        size = sum(
+            file.bytes for file in lake.storage.files(_folder(table)) if file.path in unneeded
+        )
+        if not dry_run:
+            lake.storage.remove(sorted(unneeded))
+        return len(ids), len(unneeded), size
     raise LakeError(
         f"snapshots of {name} could not be expired: other writers changed the lake"
         f" {_COMMIT_TRIES} times meanwhile; run it again"
@@ -79,8 +79,9 @@ def remove_orphans(lake: Lake, name: str, before: float, *, dry_run: bool) -> tu
     alone. Gives how many went, and their bytes.
     """
     # Files first, then what is needed: a file that is committed in between is needed.
-    found = [file for file in _table_files(lake.table(name)) if file.written < before]
-    attempts = staged_attempts(lake)
+    folder = _folder(lake.table(name))
+    found = [file for file in lake.storage.files(folder) if file.written < before]
+    attempts = {attempt.id for attempt in staged_attempts(lake)}
     table = lake.table(name)
     files = files_of(table, table.metadata.snapshots)
     metadata = table.metadata
@@ -102,9 +103,9 @@ def remove_orphans(lake: Lake, name: str, before: float, *, dry_run: bool) -> tu
         if os.path.basename(file.path) not in needed
         and os.path.basename(file.path).partition("-")[0] not in attempts
     ]
-    if dry_run:
-        return len(orphans), sum(file.bytes for file in orphans)
-    return len(orphans), remove_files(file.path for file in orphans)
+    if not dry_run:
+        lake.storage.remove(file.path for file in orphans)
+    return len(orphans), sum(file.bytes for file in orphans)
 
 
 def remove_stale_staging(lake: Lake, before: float, *, dry_run: bool) -> tuple[int, int]:
@@ -113,17 +114,13 @@ def remove_stale_staging(lake: Lake, before: float, *, dry_run: bool) -> tuple[i
     Gives how many attempts, and the bytes that they had staged.
     """
     count = size = 0
-    for directory in staged_attempts(lake).values():
-        files = list(stored_files(directory))
-        try:
-            last = max([os.stat(directory).st_mtime, *(file.written for file in files)])
-        except FileNotFoundError:  # it has ended
-            continue
-        if last < before and (dry_run or remove_killed(lake, directory)):
+    for attempt in staged_attempts(lake):
+        last = max(file.written for file in attempt.files)
+        if last < before and (dry_run or remove_killed(lake, attempt)):
             count += 1
-            size += sum(file.bytes for file in files)
+            size += sum(file.bytes for file in attempt.files)
     return count, size
 
 
-def _table_files(table: "Table") -> Iterable[StoredFile]:
-    return stored_files(table.location().removeprefix("file://"))
+def _folder(table: "Table") -> str:
+    return table.location().removeprefix("file://")

@@ -51,10 +51,10 @@ def process_batch(
     ]
     for step in steps:
         step.check()
-    lake = Lake(settings.sink, settings.project_id)
+    lake = Lake(settings.sink, settings.project_id, settings.s3)
     try:
         with Attempt(lake, settings.batch) as attempt:
-            staged = stage(spark, steps, settings, objects, attempt.directory, tell)
+            staged = stage(spark, steps, settings, objects, lake.storage, attempt.directory, tell)
             return merge_and_commit(spark, settings, lake, attempt, staged, tell)
     except OSError as error:
         raise LakeError(

@@ -1,13 +1,14 @@
 """The lake: Iceberg tables `<project>.ods_event` and `<project>.bad_event`.
 
-Embedded, the catalog is SQLite at `<sink>/catalog.db` and `<sink>/` is the warehouse. Tables are
-changed by one overwrite snapshot at a time and never hold delete files, so that the data files
-of the current snapshot are exactly the table.
+`<sink>/` is the warehouse. In a directory the catalog is SQLite at `<sink>/catalog.db`, on S3 it is
+AWS Glue with a database named after the project. Tables are changed by one overwrite snapshot at a
+time and never hold delete files, so that the data files of the current snapshot are exactly the
+table.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from clickstream_dagster.errors import LakeError
+from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
+from clickstream_dagster.errors import LakeError, UnknownCommitError
 from clickstream_dagster.processing.schema import BAD_EVENT, ODS_EVENT
+from clickstream_dagster.processing.storage import S3Storage, lake_root, storage_of
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from pyiceberg.table.snapshots import Snapshot
 
 _SCHEMA_TRIES = 5
+ATTEMPT = "clickstream.attempt"
+"""Property of a snapshot: the attempt that has made it."""
 
 TABLES: Mapping[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "ods_event": (ODS_EVENT, ("app_id", "event_date")),
@@ -70,6 +75,11 @@ class LakeFile:
     last_batch: str | None
     entry: "DataFile"
 
+    @property
+    def folder(self) -> str:
+        """The folder of its partition."""
+        return self.path.rpartition("/")[0]
+
     def may_hold(self, batch: str) -> bool:
         """Whether rows of `batch` may be in the file."""
         if self.first_batch is None or self.last_batch is None:
@@ -90,18 +100,26 @@ class SnapshotFiles:
 
 
 class Lake:
-    """The tables of one project under a sink directory.
+    """The tables of one project under a sink.
 
-    `sink` is a local path. Raises LakeError when it can't be used as a lake.
+    `sink` is a local path or `s3://bucket/prefix`, `s3` is how S3 and Glue are reached. Raises
+    LakeError when it can't be used as a lake.
     """
 
-    def __init__(self, sink: str, project_id: str) -> None:
-        self.root = os.path.abspath(sink.removeprefix("file://"))
+    def __init__(self, sink: str, project_id: str, s3: S3Access | None = None) -> None:
+        self.root = lake_root(sink)
         self.project_id = project_id
+        self.s3 = s3 or S3Access()
+        self.storage = storage_of(self.root, self.s3)
 
     @cached_property
     def catalog(self) -> "Catalog":
-        """The Iceberg catalog; made with its directory on first use."""
+        """The Iceberg catalog; in a directory, made with it on first use."""
+        if self.in_glue:
+            from clickstream_dagster.processing.glue import glue_catalog
+
+            with self._errors():
+                return glue_catalog(self.root, self.storage)
         from pyiceberg.catalog.sql import SqlCatalog
         from sqlalchemy.exc import OperationalError
 
@@ -124,9 +142,18 @@ class Lake:
                 " this user may write"
             ) from error
 
+    @property
+    def in_glue(self) -> bool:
+        """Whether the catalog is Glue."""
+        return isinstance(self.storage, S3Storage)
+
+    def has_place(self) -> bool:
+        """Whether the directory of the lake is there; on S3 there are none to be made."""
+        return self.in_glue or Path(self.root).is_dir()
+
     def exists(self) -> bool:
         """Whether a catalog is there already. Makes nothing."""
-        return Path(self.root, "catalog.db").exists()
+        return self.in_glue or Path(self.root, "catalog.db").exists()
 
     def table(self, name: str) -> "Table":
         """Load a table of the project, and make it when it is not there yet.
@@ -134,21 +161,32 @@ class Lake:
         A table of an earlier version gets the columns that have been added since, behind its own;
         they are null in the rows that it holds.
         """
-        from pyiceberg.exceptions import (
-            CommitFailedException,
-            NoSuchTableError,
-            TableAlreadyExistsError,
-        )
+        from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
 
-        identifier = (self.project_id, name)
+        with self._errors():
+            found = self._load(name)
+            if found is not None:
+                return self._with_new_columns(found, name)
+            try:
+                return self._create(name)
+            # Another batch was quicker.
+            except (TableAlreadyExistsError, CommitFailedException):
+                return self.catalog.load_table((self.project_id, name))
+
+    def _load(self, name: str) -> "Table | None":
+        from pyiceberg.exceptions import NoSuchTableError
+
         try:
-            return self._with_new_columns(self.catalog.load_table(identifier), name)
+            table = self.catalog.load_table((self.project_id, name))
         except NoSuchTableError:
-            pass
-        try:
-            return self._create(name)
-        except (TableAlreadyExistsError, CommitFailedException):  # another batch was quicker
-            return self.catalog.load_table(identifier)
+            return None
+        # An account has one Glue catalog, for all its lakes.
+        if self.in_glue and not table.location().startswith(f"{self.root}/"):
+            raise LakeError(
+                f"the table {self.project_id}.{name} of the Glue catalog is at {table.location()},"
+                f" not below {self.root}: name that lake, or give this one another project id"
+            )
+        return table
 
     def _with_new_columns(self, table: "Table", name: str) -> "Table":
         from pyiceberg.exceptions import CommitFailedException
@@ -174,11 +212,15 @@ class Lake:
         from pyiceberg.transforms import IdentityTransform
 
         schema, partition_columns = TABLES[name]
-        self.catalog.create_namespace_if_not_exists(self.project_id)
+        if not self.catalog.namespace_exists(self.project_id):
+            self.catalog.create_namespace_if_not_exists(self.project_id)
         identifier = (self.project_id, name)
         with (
             self.catalog.create_table_transaction(
-                identifier, schema=schema, properties=TABLE_PROPERTIES
+                identifier,
+                schema=schema,
+                location=f"{self.root}/{self.project_id}/{name}",
+                properties=TABLE_PROPERTIES,
             ) as transaction,
             transaction.update_spec() as spec,
         ):
@@ -188,7 +230,15 @@ class Lake:
 
     def has(self, name: str) -> bool:
         """Whether a table of the project is there. Makes nothing."""
-        return self.exists() and self.catalog.table_exists((self.project_id, name))
+        with self._errors():
+            return self.exists() and self._load(name) is not None
+
+    def has_snapshot_of(self, name: str, attempt: str) -> bool:
+        """Whether a snapshot of a table has been made by an attempt at a batch."""
+        return self.has(name) and any(
+            snapshot.summary is not None and snapshot.summary.get(ATTEMPT) == attempt
+            for snapshot in self.table(name).snapshots()
+        )
 
     def files(self, name: str) -> list[LakeFile]:
         """Give the live data files of a table."""
@@ -258,28 +308,84 @@ class Lake:
         pyiceberg's CommitFailedException is raised and nothing has changed. `add` are paths of
         Parquet files with the table's field ids, each inside one partition. With
         `merge_manifests` the table's manifests become few and full, by an empty append that
-        pyiceberg merges, in the same commit.
+        pyiceberg merges, in the same commit. Raises UnknownCommitError when the answer of the
+        catalog was lost and it can't be asked.
         """
         from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
-        with ThreadPoolExecutor(8) as pool:
+        with self._errors(), ThreadPoolExecutor(8) as pool:
             entries = list(
                 pool.map(
                     lambda path: parquet_file_to_data_file(table.io, table.metadata, path), add
                 )
             )
-        with table.transaction() as transaction:
-            snapshot = transaction.update_snapshot(snapshot_properties=dict(properties)).overwrite()
-            with snapshot:
-                for file in remove:
-                    snapshot.delete_data_file(file.entry)
-                for entry in entries:
-                    snapshot.append_data_file(entry)
-            if merge_manifests:
-                transaction.set_properties(_MERGED_MANIFESTS)
-                transaction.update_snapshot(
+        try:
+            with table.transaction() as transaction:
+                snapshot = transaction.update_snapshot(
                     snapshot_properties=dict(properties)
-                ).merge_append().commit()
+                ).overwrite()
+                with snapshot:
+                    for file in remove:
+                        snapshot.delete_data_file(file.entry)
+                    for entry in entries:
+                        snapshot.append_data_file(entry)
+                if merge_manifests:
+                    transaction.set_properties(_MERGED_MANIFESTS)
+                    transaction.update_snapshot(
+                        snapshot_properties=dict(properties)
+                    ).merge_append().commit()
+        except Exception as error:
+            if not self.in_glue:
+                raise
+            if not _is_lost_answer(error):
+                with self._errors():
+                    raise
+            self._settle(table.name()[-1], properties[ATTEMPT], error)
+
+    def expire(self, table: "Table", snapshots: Iterable[int]) -> None:
+        """Take snapshots out of a table by their ids; their files stay.
+
+        `table` is the state that the caller read: when another writer has committed since then,
+        pyiceberg's CommitFailedException is raised and nothing has changed. After a LakeError
+        they may be gone.
+        """
+        with self._errors():
+            table.maintenance.expire_snapshots().by_ids(sorted(snapshots)).commit()
+
+    def _settle(self, name: str, attempt: str, lost: Exception) -> None:
+        """Return if the commit of an attempt, whose answer was lost, was made all the same.
+
+        That it is not to be seen does not mean that it will not be made yet.
+        """
+        try:
+            if self.has_snapshot_of(name, attempt):
+                return
+        except LakeError:
+            pass
+        raise UnknownCommitError(
+            f"Glue has not answered the commit to {self.project_id}.{name}: {lost}; its files stay"
+            " for now, run the batch again: it ends as if nothing had happened"
+        ) from lost
+
+    def _errors(self) -> AbstractContextManager[None]:
+        if not self.in_glue:
+            return nullcontext()
+        return clear_aws_errors(
+            LakeError,
+            f"the Glue catalog of {self.root}",
+            "glue:GetDatabase, glue:CreateDatabase, glue:GetTable, glue:CreateTable and"
+            f" glue:UpdateTable on the database {self.project_id}, and what the lake needs on S3",
+            "create the bucket, or correct its name",
+        )
+
+
+def _is_lost_answer(error: Exception) -> bool:
+    """Whether the catalog may have done what it was asked, or may still do it."""
+    from botocore.exceptions import ClientError, HTTPClientError
+
+    if isinstance(error, ClientError):
+        return error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
+    return isinstance(error, HTTPClientError)
 
 
 def files_of(table: "Table", snapshots: Sequence["Snapshot"]) -> SnapshotFiles:

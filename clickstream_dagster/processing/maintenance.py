@@ -4,7 +4,6 @@ It runs beside batches. No row changes, and a batch that commits at the same tim
 at most: each table's compaction is one commit, however much it has compacted.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +26,14 @@ from clickstream_dagster.processing.expiry import (
     remove_orphans,
     remove_stale_staging,
 )
-from clickstream_dagster.processing.lake import MAINTAINED, TABLES, Lake, LakeFile, file_schema
-from clickstream_dagster.processing.table_files import remove_files
+from clickstream_dagster.processing.lake import (
+    ATTEMPT,
+    MAINTAINED,
+    TABLES,
+    Lake,
+    LakeFile,
+    file_schema,
+)
 from clickstream_dagster.processing.workers import cores
 
 if TYPE_CHECKING:
@@ -209,16 +214,15 @@ def _compact_table(
         f"{name}: {sum(len(group.files) for group in groups):,} of {len(files):,} files are"
         f" compacted into {len(groups):,}, {size / 1e6:,.1f} MB"
     )
-    done = [(group, "") for group in groups]
+    done = [_Compacted(group, "", group.bytes) for group in groups]
     if attempt is not None:
-        written = _written(table, name, groups, attempt)
+        written = _written(lake, name, table, groups, attempt)
         done = _commit(lake, name, written, attempt, tell)
         report.conflicts += len(groups) - len(done)
         if len(done) < len(groups):
             # A file that is in a snapshot was committed, whatever the catalog had answered.
-            remove_files({path for _, path in written} - lake.kept_files(name))
-    sizes = {path: os.path.getsize(path) for _, path in done if path}
-    _tell_changes(report, name, files, done, sizes)
+            lake.storage.remove({file.path for file in written} - lake.kept_files(name))
+    _tell_changes(report, name, files, done)
 
 
 def _bytes(gigabytes: float) -> int:
@@ -244,21 +248,29 @@ def _busy(table: "Table", now_ms: int) -> frozenset[Partition]:
     return frozenset(found)
 
 
+@dataclass(frozen=True, slots=True)
+class _Compacted:
+    """A group and the file that it became."""
+
+    group: Group
+    path: str
+    bytes: int
+
+
 def _written(
-    table: "Table", name: str, groups: Sequence[Group], attempt: Attempt
-) -> list[tuple[Group, str]]:
+    lake: Lake, name: str, table: "Table", groups: Sequence[Group], attempt: Attempt
+) -> list[_Compacted]:
     """Write a file for each group beside its files."""
     schema = file_schema(table)
+    attempt.will_write(name, {group.files[0].folder for group in groups})
 
-    def write(number: int) -> tuple[Group, str]:
+    def write(number: int) -> _Compacted:
         group = groups[number]
         paths = [file.path for file in group.files]
-        path = os.path.join(
-            os.path.dirname(paths[0]), f"{attempt.id}{COMPACTED}{number:05d}.parquet"
-        )
-        scratch = os.path.join(attempt.directory, f"{name}-{number}")
-        compact(paths, path, schema, ORDER[name], scratch)
-        return group, path
+        path = f"{group.files[0].folder}/{attempt.id}{COMPACTED}{number:05d}.parquet"
+        scratch = f"{attempt.directory}/{name}-{number}"
+        size = compact(lake.storage, paths, path, schema, ORDER[name], scratch)
+        return _Compacted(group, path, size)
 
     with ThreadPoolExecutor(min(_WRITERS, cores())) as pool:
         return list(pool.map(write, range(len(groups))))
@@ -267,10 +279,10 @@ def _written(
 def _commit(
     lake: Lake,
     name: str,
-    written: Sequence[tuple[Group, str]],
+    written: Sequence[_Compacted],
     attempt: Attempt,
     tell: Progress,
-) -> list[tuple[Group, str]]:
+) -> list[_Compacted]:
     """Put compacted files in the place of their sources, in one commit; give those that are.
 
     A group of which a batch has replaced a file meanwhile is left as it is.
@@ -281,23 +293,21 @@ def _commit(
         table = lake.table(name)
         live = {file.path: file for file in lake.files(name)}
         good = [
-            (group, path)
-            for group, path in written
-            if all(file.path in live for file in group.files)
+            compacted
+            for compacted in written
+            if all(file.path in live for file in compacted.group.files)
         ]
         many = _manifests(table) > _MANY_MANIFESTS
         if good or many:
             try:
-                lake.commit(
-                    table,
-                    remove=[live[file.path] for group, _ in good for file in group.files],
-                    add=[path for _, path in good],
-                    properties={
-                        MAINTAINED: "compaction",
-                        "clickstream.attempt": attempt.id,
-                    },
-                    merge_manifests=many,
-                )
+                with attempt.committing():
+                    lake.commit(
+                        table,
+                        remove=[live[file.path] for one in good for file in one.group.files],
+                        add=[one.path for one in good],
+                        properties={MAINTAINED: "compaction", ATTEMPT: attempt.id},
+                        merge_manifests=many,
+                    )
             except (CommitFailedException, ValidationException):
                 tell(f"{name}: a batch has changed the table meanwhile, committing again")
                 continue
@@ -317,8 +327,7 @@ def _tell_changes(
     report: MaintenanceReport,
     name: str,
     files: Iterable[LakeFile],
-    done: Sequence[tuple[Group, str]],
-    sizes: dict[str, int],
+    done: Sequence[_Compacted],
 ) -> None:
     """Add to the report what compaction has changed, for the table and for each partition."""
     of_partition: dict[Partition, list[LakeFile]] = {}
@@ -326,9 +335,10 @@ def _tell_changes(
         of_partition.setdefault(file.partition, []).append(file)
     gone: dict[Partition, list[int]] = {}
     added: dict[Partition, list[int]] = {}
-    for group, path in done:
-        gone.setdefault(group.partition, []).extend(file.bytes for file in group.files)
-        added.setdefault(group.partition, []).append(sizes.get(path, group.bytes))
+    for one in done:
+        partition = one.group.partition
+        gone.setdefault(partition, []).extend(file.bytes for file in one.group.files)
+        added.setdefault(partition, []).append(one.bytes)
     for partition, before in of_partition.items():
         count, size = len(before), sum(file.bytes for file in before)
         removed, new = gone.get(partition, []), added.get(partition, [])

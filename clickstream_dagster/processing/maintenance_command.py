@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.processing.maintenance import (
     MaintenanceReport,
@@ -12,12 +13,12 @@ from clickstream_dagster.processing.maintenance import (
 
 
 def maintain_lake(
-    sink: str, project_id: str, settings: MaintenanceSettings, *, dry_run: bool
+    sink: str, project_id: str, s3: S3Access, settings: MaintenanceSettings, *, dry_run: bool
 ) -> MaintenanceReport:
     """Maintain a lake and tell about it on standard error. Raises ClickstreamError."""
     console = Console(stderr=True)
     with console.status("maintaining the lake"):
-        report = maintain(Lake(sink, project_id), settings, console.print, dry_run=dry_run)
+        report = maintain(Lake(sink, project_id, s3), settings, console.print, dry_run=dry_run)
     if report.changes:
         console.print(_table(report, "Would be compacted" if dry_run else "Compacted"))
     return report

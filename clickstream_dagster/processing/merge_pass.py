@@ -1,7 +1,6 @@
 """Second pass over a batch: merge staged events with the lake, as tasks, and commit both tables."""
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from clickstream_dagster.errors import LakeError
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.engines import parallelism
-from clickstream_dagster.processing.lake import Lake, LakeFile, file_schema
+from clickstream_dagster.processing.lake import ATTEMPT, TABLES, Lake, LakeFile, file_schema
 from clickstream_dagster.processing.merging import (
     MergeUnit,
     WriteRule,
@@ -33,6 +32,7 @@ from clickstream_dagster.processing.settings import BatchSettings
 from clickstream_dagster.processing.shares import equal_shares
 from clickstream_dagster.processing.stage_pass import Progress, Staged
 from clickstream_dagster.processing.staging import REPORT, Piece, whole_buckets
+from clickstream_dagster.processing.storage import Storage
 from clickstream_dagster.processing.workers import in_worker
 
 if TYPE_CHECKING:
@@ -107,13 +107,14 @@ def _merge_events(
     counters: BatchCounters,
 ) -> None:
     table = lake.table("ods_event")
-    rule = _write_rule(table, settings, attempt)
+    rule = _write_rule(lake, table, settings, attempt)
     live = lake.files("ods_event")
-    replaced, shared = _files_of_batch(live, settings.batch)
+    replaced, shared = _files_of_batch(live, settings.batch, lake.storage)
 
     written: list[str] = []
     gone: dict[str, set[int]] = {file.path: set() for file in shared}
     units = _units(staged.pieces, live, replaced, shared, parallelism(spark))
+    attempt.will_write("ods_event", {unit.folder(rule.location) for unit in units})
     for value in _run_merge(spark, units, rule, spread=staged.spread):
         if "tally" in value:
             counters.add(value["tally"])
@@ -122,15 +123,17 @@ def _merge_events(
         else:
             gone.setdefault(value["path"], set()).update(value["rows"])
     corrected = [file for file in live if file.path in gone]
+    attempt.will_write("ods_event", {file.folder for file in corrected})
     rewritten = [_rewrite(file, gone[file.path], rule) for file in corrected]
     written += [path for path in rewritten if path]
     counters.data_files = len(written)
-    lake.commit(
-        table,
-        remove=[*replaced, *corrected],
-        add=written,
-        properties=_snapshot_properties(settings, attempt, counters),
-    )
+    with attempt.committing():
+        lake.commit(
+            table,
+            remove=[*replaced, *corrected],
+            add=written,
+            properties=_snapshot_properties(settings, attempt, counters),
+        )
 
 
 def _write_bad(
@@ -138,24 +141,30 @@ def _write_bad(
 ) -> None:
     table = lake.table("bad_event")
     live = lake.files("bad_event")
-    rule = _write_rule(table, settings, attempt)
-    replaced, shared = _files_of_batch(live, settings.batch)
+    rule = _write_rule(lake, table, settings, attempt)
+    replaced, shared = _files_of_batch(live, settings.batch, lake.storage)
     others = {
         file.path: _EPOCH + timedelta(days=int(file.partition[0]))
         for file in live
         if file not in replaced
     }
-    written, counters.bad_repeated = write_bad_rows(staged.bad_paths, others, rule)
-    rewritten = [_rewrite(file, set(), rule) for file in shared]
-    lake.commit(
-        table,
-        remove=[*replaced, *shared],
-        add=[*written, *(path for path in rewritten if path)],
-        properties=_snapshot_properties(settings, attempt, counters),
+    written, counters.bad_repeated = write_bad_rows(
+        staged.bad_paths, others, rule, partial(attempt.will_write, "bad_event")
     )
+    attempt.will_write("bad_event", {file.folder for file in shared})
+    rewritten = [_rewrite(file, set(), rule) for file in shared]
+    with attempt.committing():
+        lake.commit(
+            table,
+            remove=[*replaced, *shared],
+            add=[*written, *(path for path in rewritten if path)],
+            properties=_snapshot_properties(settings, attempt, counters),
+        )
 
 
-def _files_of_batch(live: Sequence[LakeFile], batch: str) -> tuple[list[LakeFile], list[LakeFile]]:
+def _files_of_batch(
+    live: Sequence[LakeFile], batch: str, storage: Storage
+) -> tuple[list[LakeFile], list[LakeFile]]:
     """Give the files that hold rows of a batch only, and those that hold rows of others, too.
 
     A file's bounds say which batches it may hold; compacted ones are looked into.
@@ -163,18 +172,21 @@ def _files_of_batch(live: Sequence[LakeFile], batch: str) -> tuple[list[LakeFile
     replaced = [file for file in live if file.holds_only(batch)]
     unsure = [file for file in live if file.may_hold(batch) and not file.holds_only(batch)]
     with ThreadPoolExecutor(_READERS) as pool:
-        held = list(pool.map(lambda file: _holds(file.path, batch), unsure))
+        held = list(pool.map(lambda file: _holds(file.path, batch, storage), unsure))
     return replaced, [file for file, holds in zip(unsure, held, strict=True) if holds]
 
 
-def _holds(path: str, batch: str) -> bool:
-    column = pq.ParquetFile(path).read(columns=["ingest_batch"]).column(0)
-    return bool(pc.any(pc.equal(column, batch)).as_py())
+def _holds(path: str, batch: str, storage: Storage) -> bool:
+    with storage.open(path) as source:
+        column = pq.ParquetFile(source).read(columns=["ingest_batch"]).column(0)
+        return bool(pc.any(pc.equal(column, batch)).as_py())
 
 
-def _write_rule(table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
+def _write_rule(lake: Lake, table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
     return WriteRule(
+        storage=lake.storage,
         location=table.location().removeprefix("file://"),
+        partition=TABLES[table.name()[-1]][1],
         schema=file_schema(table),
         batch=settings.batch,
         attempt=attempt.id,
@@ -251,12 +263,14 @@ def _merge_share(
 
 def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
     """Write a live file again without some rows and without rows of the batch at hand."""
-    path = os.path.join(
-        os.path.dirname(file.path), f"{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
-    )
-    source = pq.ParquetFile(file.path)
+    path = f"{file.folder}/{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
     first = kept = 0
-    with open_data_file(path, rule.schema) as writer:
+    with (
+        rule.storage.open(file.path) as opened,
+        rule.storage.writing(path) as local,
+        open_data_file(local, rule.schema) as writer,
+    ):
+        source = pq.ParquetFile(opened, pre_buffer=True)
         for number in range(source.num_row_groups):
             group = source.read_row_group(number)
             keep = np.asarray(pc.not_equal(group.column("ingest_batch"), rule.batch)).copy()
@@ -267,7 +281,7 @@ def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
             writer.write_table(with_columns(part, rule.schema))
     if kept:
         return path
-    os.remove(path)
+    rule.storage.remove([path])
     return None
 
 
@@ -277,6 +291,6 @@ def _snapshot_properties(
     counts = {f"clickstream.{name}": str(count) for name, count in counters.as_dict().items()}
     return {
         "clickstream.batch": settings.batch,
-        "clickstream.attempt": attempt.id,
+        ATTEMPT: attempt.id,
         **counts,
     }

@@ -6,7 +6,7 @@ batch brings it. So the lake does not depend on the order in which batches are p
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clickstream_dagster.processing.staging import Piece, report_batch, whole_buckets
+from clickstream_dagster.processing.storage import Storage
 
 ROW_GROUP_ROWS = 131_072
 FILE_BYTES = 480 << 20
@@ -55,12 +56,19 @@ class MergeUnit:
         """Staged rows, duplicates included."""
         return sum(piece.rows for piece in self.pieces)
 
+    def folder(self, location: str) -> str:
+        """Give the folder of its data files in the table at `location`."""
+        first = self.pieces[0]
+        return partition_folder(location, app_id=first.app_id, event_date=first.event_date)
+
 
 @dataclass(frozen=True, slots=True)
 class WriteRule:
     """Where and how data files are written."""
 
+    storage: Storage
     location: str
+    partition: tuple[str, ...]
     schema: pa.Schema
     batch: str
     attempt: str
@@ -80,7 +88,7 @@ class _LakeKeys:
 def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.RecordBatch]:
     """Merge units one after the other; give the files, counts and superseded rows of each."""
     for unit in units:
-        keys = _lake_keys(unit, rule.batch) if unit.lake_files else None
+        keys = _lake_keys(unit, rule) if unit.lake_files else None
         counts = dict.fromkeys(
             (
                 "written",
@@ -97,7 +105,7 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
         paths: list[str] = []
         with _DataFiles(rule, unit.name, paths) as files:
             for pieces in whole_buckets(unit.pieces, ROW_GROUP_ROWS):
-                rows = read_pieces(pieces)
+                rows = read_pieces(pieces, rule.storage)
                 order = pc.sort_indices(rows, FILE_ORDER)
                 order = order.filter(pa.array(_first_copies(rows, keys)).take(order))
                 counts["duplicate"] += rows.num_rows - len(order)
@@ -112,30 +120,31 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
         yield report_batch([("tally", counts), *report])
 
 
-def read_pieces(pieces: Sequence[Piece]) -> pa.Table:
+def read_pieces(pieces: Sequence[Piece], storage: Storage) -> pa.Table:
     """Read staged rows back."""
     by_path: dict[str, list[int]] = {}
     for piece in pieces:
         by_path.setdefault(piece.path, []).append(piece.index)
     batches: list[pa.RecordBatch] = []
     for path, indexes in by_path.items():
-        with pa.memory_map(path) as source:
+        with storage.open(path) as source:
             reader = pa.ipc.open_file(source)
             batches += [reader.get_batch(index) for index in indexes]
     return pa.Table.from_batches(batches).combine_chunks()
 
 
-def _lake_keys(unit: MergeUnit, batch: str) -> _LakeKeys:
+def _lake_keys(unit: MergeUnit, rule: WriteRule) -> _LakeKeys:
     tables: list[pa.Table] = []
     files: list[np.ndarray] = []
     rows: list[np.ndarray] = []
     for number, path in enumerate(unit.lake_files):
         shared = path in unit.shared_files
         columns = ["event_id", *_ARRIVAL, *(["ingest_batch"] if shared else [])]
-        table = pq.ParquetFile(path).read(columns=columns)
+        with rule.storage.open(path) as source:
+            table = pq.ParquetFile(source, pre_buffer=True).read(columns=columns)
         row = np.arange(table.num_rows)
         if shared:
-            of_others = pc.not_equal(table.column("ingest_batch"), batch)
+            of_others = pc.not_equal(table.column("ingest_batch"), rule.batch)
             row = row[np.asarray(of_others)]
             table = table.filter(of_others).drop_columns("ingest_batch")
         # Field ids differ from one read to the next only in metadata.
@@ -216,46 +225,43 @@ class _DataFiles:
         self._rule = rule
         self._name = name
         self._paths = paths
-        self._path = ""
+        self._stack = ExitStack()
+        self._local = ""
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> "_DataFiles":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)
 
     def write(self, rows: pa.Table) -> None:
         """Append sorted rows of the partition."""
         if rows.num_rows == 0:
             return
-        if self._writer is not None and os.path.getsize(self._path) > FILE_BYTES:
-            self._writer.close()
+        if self._writer is not None and os.path.getsize(self._local) > FILE_BYTES:
+            self._stack.close()
             self._writer = None
         if self._writer is None:
-            directory = partition_directory(self._rule.location, rows)
-            os.makedirs(directory, exist_ok=True)
+            directory = partition_folder(
+                self._rule.location,
+                **{name: rows.column(name)[0].as_py() for name in self._rule.partition},
+            )
             number = len(self._paths)
-            name = f"{self._rule.attempt}-{self._name}-{number}.parquet"
-            self._path = os.path.join(directory, name)
-            self._paths.append(self._path)
-            self._writer = open_data_file(self._path, self._rule.schema)
+            path = f"{directory}/{self._rule.attempt}-{self._name}-{number}.parquet"
+            self._paths.append(path)
+            self._local = self._stack.enter_context(self._rule.storage.writing(path))
+            self._writer = self._stack.enter_context(open_data_file(self._local, self._rule.schema))
         self._writer.write_table(
             in_file_schema(rows, self._rule.schema, self._rule.batch),
             row_group_size=ROW_GROUP_ROWS,
         )
 
 
-def partition_directory(location: str, rows: pa.Table) -> str:
-    """Give the directory of the partition that the rows are in, `…/column=value/…`."""
-    columns = [
-        name for name in ("app_id", "event_date", "ingest_date") if name in rows.column_names
-    ]
-    if "ingest_date" in columns:
-        columns = ["ingest_date"]
-    parts = (f"{name}={quote(str(rows.column(name)[0].as_py()), safe='')}" for name in columns)
-    return os.path.join(location, "data", *parts)
+def partition_folder(location: str, **values: object) -> str:
+    """Give the folder of a partition of the table at `location`: `…/data/column=value/…`."""
+    parts = (f"{name}={quote(str(value), safe='')}" for name, value in values.items())
+    return "/".join((location, "data", *parts))
 
 
 def open_data_file(path: str, schema: pa.Schema) -> pq.ParquetWriter:
@@ -306,13 +312,16 @@ def in_file_schema(rows: pa.Table, schema: pa.Schema, batch: str) -> pa.Table:
 
 
 def write_bad_rows(
-    paths: Sequence[str], lake_files: Mapping[str, date], rule: WriteRule
+    paths: Sequence[str],
+    lake_files: Mapping[str, date],
+    rule: WriteRule,
+    will_write: Callable[[list[str]], None],
 ) -> tuple[list[str], int]:
     """Write the staged bad rows, a file per day of arrival, batch by batch.
 
     `lake_files` are the files with rows of other batches and their days: a record that one of
-    these rows has, or that came twice, is not written again. Gives the files, and how many were
-    not written.
+    these rows has, or that came twice, is not written again. `will_write` is told of each folder
+    before its first file. Gives the files, and how many records were not written.
     """
     written: list[str] = []
     repeated = 0
@@ -320,13 +329,14 @@ def write_bad_rows(
     with ExitStack() as stack:
         files: dict[date, _DataFiles] = {}
         for path in paths:
-            source = stack.enter_context(pa.memory_map(path))
+            source = stack.enter_context(rule.storage.open(path))
             reader = pa.ipc.open_file(source)
             for place in range(reader.num_record_batches):
                 rows = pa.Table.from_batches([reader.get_batch(place)])
                 for day in pc.unique(rows.column("ingest_date")).to_pylist():
                     if day not in files:
-                        seen[day] = _bad_records(lake_files, day, rule.batch)
+                        will_write([partition_folder(rule.location, ingest_date=day)])
+                        seen[day] = _bad_records(lake_files, day, rule)
                         files[day] = stack.enter_context(_DataFiles(rule, f"bad-{day}", written))
                     part = rows.filter(pc.equal(rows.column("ingest_date"), day))
                     new = [_is_new(key, seen[day]) for key in _bad_keys(part)]
@@ -342,15 +352,17 @@ def _is_new(key: bytes, seen: set[bytes]) -> bool:
     return True
 
 
-def _bad_records(lake_files: Mapping[str, date], day: date, batch: str) -> set[bytes]:
+def _bad_records(lake_files: Mapping[str, date], day: date, rule: WriteRule) -> set[bytes]:
     """Give the keys of the bad records of other batches that files hold for a day."""
-    return {
-        key
-        for path, file_day in lake_files.items()
-        if file_day == day
-        for rows in pq.ParquetFile(path).iter_batches(columns=[*_BAD_KEY, "ingest_batch"])
-        for key in _bad_keys(rows.filter(pc.not_equal(rows.column("ingest_batch"), batch)))
-    }
+    found: set[bytes] = set()
+    for path, file_day in lake_files.items():
+        if file_day == day:
+            with rule.storage.open(path) as source:
+                columns = [*_BAD_KEY, "ingest_batch"]
+                for rows in pq.ParquetFile(source).iter_batches(columns=columns):
+                    of_others = pc.not_equal(rows.column("ingest_batch"), rule.batch)
+                    found.update(_bad_keys(rows.filter(of_others)))
+    return found
 
 
 def _bad_keys(rows: pa.Table | pa.RecordBatch) -> Iterator[bytes]:

@@ -1,5 +1,7 @@
 """Raw objects to lines: gzip NDJSON as the collector's sink writes it, read as a stream."""
 
+import io
+import os
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -8,10 +10,14 @@ import numpy as np
 import pyarrow as pa
 from isal import isal_zlib
 
+from clickstream_dagster.batches.objects import S3_SCHEME, RawObject, file_etag, split_object
+from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
 from clickstream_dagster.errors import SourceError
 from clickstream_dagster.processing.limits import MAX_RECORD_BYTES
 
 _CHUNK = 1 << 20
+_PART = 16 << 20
+_READS = 4
 _GZIP_MAGIC = b"\x1f\x8b"
 _SALVAGE_STEP = 4_096
 _GZIP = 31  # zlib's window bits for the gzip container
@@ -25,20 +31,106 @@ class BrokenObjectError(Exception):
         self.rest = rest
 
 
-def open_object(uri: str) -> BinaryIO:
-    """Open a raw object for reading bytes. Raises SourceError when it is gone or unreadable."""
-    try:
-        if uri.startswith("s3://"):
-            from pyarrow import fs
+def open_object(raw: RawObject, s3: S3Access | None = None) -> BinaryIO:
+    """Open a raw object for reading bytes.
 
-            filesystem, path = fs.FileSystem.from_uri(uri)
-            return filesystem.open_input_file(path)
-        return open(uri.removeprefix("file://"), "rb")
+    Raises SourceError when it is gone, unreadable, or no longer has the content that it was listed
+    with: what is there then is an arrival of its own.
+    """
+    if raw.uri.startswith(S3_SCHEME):
+        return _S3Object(raw, s3 or S3Access())
+    path = raw.uri.removeprefix("file://")
+    try:
+        stream = open(path, "rb")  # noqa: SIM115
     except OSError as error:
         raise SourceError(
-            f"the raw object {uri} can't be read: {error}; the batch's manifest names it, so put"
-            " it back before the batch is run again"
+            f"the raw object {raw.uri} can't be read: {error}; the batch's manifest names it, so"
+            " put it back before the batch is run again"
         ) from error
+    if raw.etag and file_etag(os.fstat(stream.fileno())) != raw.etag:
+        stream.close()
+        raise _changed(raw)
+    return stream
+
+
+def _changed(raw: RawObject) -> SourceError:
+    return SourceError(
+        f"the raw object {raw.uri} has been written again since the batch's manifest was made. Its"
+        " new content is taken by the window that is opened next; for this batch put the old"
+        " content back (docs/batches.md, Objects that change)"
+    )
+
+
+class _S3Object(io.RawIOBase):
+    """The bytes of an object on S3 in parts, each of exactly the listed content (`If-Match`).
+
+    A part that breaks off on its way is asked for again.
+    """
+
+    def __init__(self, raw: RawObject, s3: S3Access) -> None:
+        super().__init__()
+        self._raw = raw
+        self._client = s3.shared_client()
+        self._bucket, self._key = split_object(raw.uri)
+        self._part = b""
+        self._next = 0
+        self._fill()
+
+    def read(self, size: int = -1) -> bytes:
+        """Give the next bytes, at most `size`; none at the end."""
+        if not self._part:
+            self._fill()
+        given = self._part if size < 0 else self._part[:size]
+        self._part = self._part[len(given) :]
+        return given
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place from the beginning."""
+        self._part, self._next = b"", place
+        return place
+
+    def _fill(self) -> None:
+        if self._next < self._raw.size:
+            self._part = self._bytes(self._next, min(self._next + _PART, self._raw.size))
+            self._next += len(self._part)
+
+    def _bytes(self, first: int, end: int) -> bytes:
+        from botocore.exceptions import (
+            ClientError,
+            HTTPClientError,
+            IncompleteReadError,
+        )
+
+        condition = {"IfMatch": f'"{self._raw.etag}"'} if self._raw.etag else {}
+        with clear_aws_errors(
+            SourceError,
+            self._raw.uri,
+            "s3:GetObject and s3:ListBucket, and kms:Decrypt for a KMS key",
+            "the batch's manifest names it, so put it back before the batch is run again",
+        ):
+            for number in range(1, _READS + 1):
+                try:
+                    answer = self._client.get_object(
+                        Bucket=self._bucket,
+                        Key=self._key,
+                        Range=f"bytes={first}-{end - 1}",
+                        **condition,
+                    )
+                    return answer["Body"].read()
+                except ClientError as error:
+                    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+                    if status == 412:
+                        raise _changed(self._raw) from error
+                    if status == 404:
+                        raise SourceError(
+                            f"the raw object {self._raw.uri} can't be read: it is gone; the batch's"
+                            " manifest names it, so put it back before the batch is run again"
+                        ) from error
+                    raise
+                except (HTTPClientError, IncompleteReadError):
+                    if number == _READS:
+                        raise
+        raise AssertionError("the last try returns or raises")
 
 
 def read_lines(stream: BinaryIO) -> Iterator[pa.BinaryArray]:

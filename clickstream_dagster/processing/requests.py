@@ -14,6 +14,7 @@ import pybase64
 from isal import isal_zlib
 
 from clickstream_dagster.batches.objects import RawObject
+from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.processing import json_scan
 from clickstream_dagster.processing.json_values import JsonBatch
 from clickstream_dagster.processing.limits import (
@@ -154,11 +155,13 @@ class _Lines:
     numbers: np.ndarray
 
 
-def read_requests(objects: Iterable[RawObject], tally: ReadTally) -> Iterator[pa.RecordBatch]:
+def read_requests(
+    objects: Iterable[RawObject], tally: ReadTally, s3: S3Access | None = None
+) -> Iterator[pa.RecordBatch]:
     """Read raw objects as batches of REQUEST rows, some megabytes each.
 
-    Raises SourceError when an object can't be read. A damaged object gives its whole lines and
-    one bad row for the rest.
+    Raises SourceError when an object can't be read, or has been written again since it was listed.
+    A damaged object gives its whole lines and one bad row for the rest.
     """
     waiting: list[_Lines] = []
     waiting_bytes = 0
@@ -166,7 +169,7 @@ def read_requests(objects: Iterable[RawObject], tally: ReadTally) -> Iterator[pa
         tally.objects += 1
         tally.bytes += raw.size
         number = 1
-        with open_object(raw.uri) as stream:
+        with open_object(raw, s3) as stream:
             try:
                 for lines in read_lines(stream):
                     part = _without_blank(lines, raw, number)

@@ -1,7 +1,9 @@
 """What a batch is processed with: values that are checked before anything starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from clickstream_dagster.batches.objects import S3_SCHEME
+from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
 from clickstream_dagster.processing.plugins import (
@@ -17,11 +19,11 @@ _MOST_FRESHNESS_HOURS = 24 * 3_650
 class BatchSettings:
     """What a batch is processed with. Raises SettingError for values that can't be right.
 
-    `sink` is the directory of the lake. `batch` names the batch: a second run under the same
-    name replaces what the first one wrote. `freshness_hours` is the age at arrival above which
-    an event is dropped (seed 000, "Execution parameters"). `correct_clocks` shifts the events of
-    clocks that are far off. Plug-ins are named, or chosen with a
-    config, whose relative paths start from `root`.
+    `sink` is the lake: a directory or `s3://bucket/prefix`. `batch` names the batch: a second run
+    under the same name replaces what the first one wrote. `freshness_hours` is the age at arrival
+    above which an event is dropped (seed 000, "Execution parameters"). `correct_clocks` shifts the
+    events of clocks that are far off. Plug-ins are named, or chosen with a config, whose relative
+    paths start from `root`. `s3` is how a source and a sink on S3 are reached.
     """
 
     project_id: str
@@ -34,6 +36,7 @@ class BatchSettings:
     enrichments: tuple[str | PluginChoice, ...] = DEFAULT_ENRICHMENTS
     root: str = ""
     correct_clocks: bool = True
+    s3: S3Access = field(default_factory=S3Access)
 
     def __post_init__(self) -> None:
         if not PROJECT_ID.fullmatch(self.project_id):
@@ -49,5 +52,5 @@ class BatchSettings:
             raise SettingError(
                 f"freshness is {self.freshness_hours} hours: write 1 to {_MOST_FRESHNESS_HOURS:,}"
             )
-        if "://" in self.sink and not self.sink.startswith("file://"):
-            raise SettingError(f"sink {self.sink}: the embedded catalog needs a local directory")
+        if "://" in self.sink and not self.sink.startswith(("file://", S3_SCHEME)):
+            raise SettingError(f"sink {self.sink}: write a directory or s3://bucket/prefix")

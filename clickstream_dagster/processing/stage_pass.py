@@ -1,7 +1,6 @@
 """First pass over a batch: read, transform, correct, enrich and stage, as tasks of the engine."""
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from clickstream_dagster.batches.objects import RawObject
+from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import PluginError
 from clickstream_dagster.processing.clocks import correct_clocks
 from clickstream_dagster.processing.contract import (
@@ -35,6 +35,7 @@ from clickstream_dagster.processing.staging import (
     read_piece,
     stage_events,
 )
+from clickstream_dagster.processing.storage import Storage
 from clickstream_dagster.processing.workers import SPREAD_BYTES, Apply, in_worker
 
 if TYPE_CHECKING:
@@ -61,10 +62,11 @@ def stage(
     plugins: Sequence[Plugin],
     settings: BatchSettings,
     objects: Sequence[RawObject],
+    storage: Storage,
     directory: str,
     tell: Progress,
 ) -> Staged:
-    """Stage the events of raw objects in a directory. `plugins` are the transformer and the rest.
+    """Stage the events of raw objects in a folder. `plugins` are the transformer and the rest.
 
     Raises PluginError for a plug-in on DataFrames that loses rows, and whatever a task raises.
     """
@@ -76,14 +78,16 @@ def stage(
     tell(f"reading {len(objects):,} raw objects, {size / 1e6:,.1f} MB")
     shares = equal_shares(objects, lambda raw: raw.size, parallelism(spark))
     rule = StagingRule(
+        storage=storage,
         directory=directory,
         app_ids=settings.app_ids,
         freshness_hours=settings.freshness_hours,
         buckets=max(1, -(-size // BUCKET_RAW_BYTES)),
     )
     transformer, *enrichments = plugins
+    notes = _Notes(storage, directory)
     steps: list[Apply | Plugin] = [
-        watched_by_job(partial(_read_share, shares=shares, directory=directory), "reading"),
+        watched_by_job(partial(_read_share, shares=shares, notes=notes, s3=settings.s3), "reading"),
         _step(transformer, keeps_rows=False),
         watched_by_job(partial(correct_clocks, shift=settings.correct_clocks), "correcting clocks"),
         *(_step(enrichment, keeps_rows=True) for enrichment in enrichments),
@@ -94,7 +98,7 @@ def stage(
     pieces: list[Piece] = []
     bad_paths: list[str] = []
     spread = size >= SPREAD_BYTES
-    for row in _planned(tasks, steps, directory, spread=spread).collect():
+    for row in _planned(tasks, steps, notes, spread=spread).collect():
         value = json.loads(row.value)
         if row.kind == "tally":
             counters.add(value)
@@ -103,11 +107,10 @@ def stage(
         else:
             bad_paths.append(value["path"])
     for number in range(len(shares)):
-        with open(_tally_path(directory, number), "rb") as file:
-            counters.add(json.load(file))
+        counters.add(notes.tally(number))
     counters.decoded = counters.requests - counters.bad_requests
     counters.empty = counters.decoded - counters.with_events
-    _require_rows(directory, counters, enrichments)
+    _require_rows(notes, counters, enrichments)
     tell(
         f"decoded {counters.events:,} events of {counters.requests:,} requests"
         f" in {time.monotonic() - started:.1f} s"
@@ -119,8 +122,36 @@ def _step(plugin: Plugin, *, keeps_rows: bool) -> Apply | Plugin:
     return watched(plugin, keeps_rows=keeps_rows) if isinstance(plugin, ArrowPlugin) else plugin
 
 
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """What tasks leave in the staging folder for the driver: small files of counts."""
+
+    storage: Storage
+    directory: str
+
+    def write_tally(self, number: int, tally: ReadTally) -> None:
+        """Note what a share was; a share that is read twice is noted once."""
+        self.storage.write(self._tally(number), json.dumps(asdict(tally)).encode())
+
+    def tally(self, number: int) -> dict[str, int]:
+        """Give the counts of a share."""
+        return json.loads(self.storage.read(self._tally(number)))
+
+    def write_rows(self, rows: int) -> None:
+        """Note the rows that a task has handed over to plug-ins on DataFrames."""
+        self.storage.write(f"{self.directory}/rows-{uuid.uuid4().hex}", str(rows).encode())
+
+    def rows(self) -> list[int]:
+        """Give the rows of each task that has handed some over."""
+        names = self.storage.names(self.directory, "rows-")
+        return [int(self.storage.read(f"{self.directory}/{name}")) for name in names]
+
+    def _tally(self, number: int) -> str:
+        return f"{self.directory}/read-{number}.json"
+
+
 def _planned(
-    data: "DataFrame", steps: Sequence[Apply | Plugin], directory: str, *, spread: bool
+    data: "DataFrame", steps: Sequence[Apply | Plugin], notes: _Notes, *, spread: bool
 ) -> "DataFrame":
     """Plan the steps. Neighbours on Arrow become one function: rows stay in Python between them.
 
@@ -145,7 +176,7 @@ def _planned(
             schema = REQUEST
         elif not is_last:
             # Rows that plug-ins on DataFrames take over are counted: see _require_rows.
-            group.append(partial(_counted, directory=directory))
+            group.append(partial(_counted, notes=notes))
         function = _chain(group)
         if spread and len(groups) == 1:
             function = partial(in_worker, function=function)
@@ -163,42 +194,33 @@ def _chain(functions: Sequence[Apply]) -> Apply:
 
 
 def _read_share(
-    ids: Iterator[pa.RecordBatch], shares: Sequence[Sequence[RawObject]], directory: str
+    ids: Iterator[pa.RecordBatch],
+    shares: Sequence[Sequence[RawObject]],
+    notes: _Notes,
+    s3: S3Access,
 ) -> Iterator[pa.RecordBatch]:
     """Read the raw objects of the shares that a task's rows name."""
     for batch in ids:
         for number in batch.column(0).to_pylist():
             tally = ReadTally()
-            yield from read_requests(shares[number], tally)
-            with open(_tally_path(directory, number), "w") as file:
-                json.dump(asdict(tally), file)
+            yield from read_requests(shares[number], tally, s3)
+            notes.write_tally(number, tally)
 
 
-def _tally_path(directory: str, number: int) -> str:
-    return os.path.join(directory, f"read-{number}.json")
-
-
-_HANDED_OVER = ".rows"
-
-
-def _counted(batches: Iterator[pa.RecordBatch], directory: str) -> Iterator[pa.RecordBatch]:
+def _counted(batches: Iterator[pa.RecordBatch], notes: _Notes) -> Iterator[pa.RecordBatch]:
     rows = 0
     for batch in batches:
         rows += batch.num_rows
         yield batch
-    with open(os.path.join(directory, uuid.uuid4().hex + _HANDED_OVER), "w") as file:
-        file.write(str(rows))
+    notes.write_rows(rows)
 
 
-def _require_rows(directory: str, counters: BatchCounters, enrichments: Sequence[Plugin]) -> None:
+def _require_rows(notes: _Notes, counters: BatchCounters, enrichments: Sequence[Plugin]) -> None:
     """Raise PluginError when enrichments on DataFrames gave fewer or more rows than they got."""
-    counts = [name for name in os.listdir(directory) if name.endswith(_HANDED_OVER)]
+    counts = notes.rows()
     if not counts:
         return
-    given = 0
-    for name in counts:
-        with open(os.path.join(directory, name)) as file:
-            given += int(file.read())
+    given = sum(counts)
     staged = counters.events + counters.discarded
     if staged != given:
         names = [step.name for step in enrichments if not isinstance(step, ArrowPlugin)]

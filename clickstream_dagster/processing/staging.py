@@ -5,9 +5,9 @@ bad rows. What it gives back is small: where each piece lies, and counts. So mem
 neither the size nor the skew of a batch, and the second pass reads just the pieces it needs.
 """
 
-import os
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import date
 
@@ -20,6 +20,7 @@ from clickstream_dagster.processing.events import LAKE_COLUMNS
 from clickstream_dagster.processing.limits import FRESHNESS_EXEMPT
 from clickstream_dagster.processing.requests import DISCARDED
 from clickstream_dagster.processing.schema import BAD_EVENT
+from clickstream_dagster.processing.storage import Storage
 
 STAGED_EVENT = pa.schema(LAKE_COLUMNS)
 STAGED_BAD = pa.schema([field for field in BAD_EVENT if field.name != "ingest_batch"])
@@ -58,6 +59,7 @@ class Piece:
 class StagingRule:
     """What decides the fate of an event, and where it is staged."""
 
+    storage: Storage
     directory: str
     app_ids: tuple[str, ...]
     freshness_hours: int
@@ -66,8 +68,9 @@ class StagingRule:
 
 def stage_events(batches: Iterator[pa.RecordBatch], rule: StagingRule) -> Iterator[pa.RecordBatch]:
     """Stage the EVENT rows of one task; give its pieces and its counts as REPORT rows."""
-    name = os.path.join(rule.directory, uuid.uuid4().hex)
-    good, bad = _Writer(f"{name}.good", STAGED_EVENT), _Writer(f"{name}.bad", STAGED_BAD)
+    name = f"{rule.directory}/{uuid.uuid4().hex}"
+    good = _Writer(rule.storage, f"{name}.good", STAGED_EVENT)
+    bad = _Writer(rule.storage, f"{name}.bad", STAGED_BAD)
     counts = dict.fromkeys(_COUNTS, 0)
     pieces: list[Piece] = []
     waiting: list[_Judged] = []
@@ -122,25 +125,28 @@ def whole_buckets(pieces: Sequence[Piece], rows: int) -> list[list[Piece]]:
 class _Writer:
     """An Arrow file that is opened when the first batch is written."""
 
-    def __init__(self, path: str, schema: pa.Schema) -> None:
+    def __init__(self, storage: Storage, path: str, schema: pa.Schema) -> None:
         self.path = path
         self.schema = schema
         self.written = 0
         self.rows = 0
+        self._storage = storage
+        self._stack = ExitStack()
         self._file: pa.ipc.RecordBatchFileWriter | None = None
 
     def __enter__(self) -> "_Writer":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)
 
     def write(self, batch: pa.RecordBatch) -> int:
         """Append a batch and give its place in the file."""
         if self._file is None:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            self._file = pa.ipc.new_file(self.path, self.schema, options=_LZ4)
+            local = self._stack.enter_context(self._storage.writing(self.path))
+            self._file = self._stack.enter_context(
+                pa.ipc.new_file(local, self.schema, options=_LZ4)
+            )
         self._file.write_batch(batch)
         self.written += 1
         self.rows += batch.num_rows

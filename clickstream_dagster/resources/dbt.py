@@ -5,13 +5,15 @@ functions set it for the length of a run. What dbt writes beside the warehouse g
 warehouse's directory, since an installed package can't be written to.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import ClickstreamError
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.resources.warehouse_name import require_own_name
@@ -23,11 +25,20 @@ class ModelError(ClickstreamError):
 
 @dataclass(frozen=True, slots=True)
 class Warehouse:
-    """Where models come from and go to: a lake, a project in it, a DuckDB file."""
+    """Where models come from and go to: a lake, a project in it, a DuckDB file.
 
-    sink: Path
+    `s3` is how a lake on S3 is reached.
+    """
+
+    sink: Path | str
     project_id: str
     file: Path
+    s3: S3Access = field(default_factory=S3Access)
+
+    @property
+    def lake(self) -> Lake:
+        """The lake; it may not be there."""
+        return Lake(str(self.sink), self.project_id, self.s3)
 
     @property
     def scratch(self) -> Path:
@@ -37,7 +48,8 @@ class Warehouse:
     def environment(self) -> dict[str, str]:
         """The environment that a run of dbt on this warehouse needs."""
         return {
-            "CLICKSTREAM_LAKE": str(self.sink.absolute()),
+            "CLICKSTREAM_LAKE": self.lake.root,
+            "CLICKSTREAM_S3": json.dumps(asdict(self.s3)),
             "CLICKSTREAM_PROJECT": self.project_id,
             "CLICKSTREAM_WAREHOUSE": str(self.file.absolute()),
             "DBT_PROJECT_DIR": str(dbt_project_dir()),
@@ -63,14 +75,12 @@ def build_models(warehouse: Warehouse, *, full_refresh: bool = False) -> None:
 
     A lake that holds nothing of the project is a mistake here, not an empty result.
     """
-    if warehouse.sink.is_dir():
-        lake = Lake(str(warehouse.sink), warehouse.project_id)
-        if not lake.has("ods_event"):
-            raise ModelError(
-                f"the lake {warehouse.sink.absolute()} holds no events of a project"
-                f" {warehouse.project_id}: check --sink and --project-id, or run `clickstream"
-                " process` first"
-            )
+    lake = warehouse.lake
+    if lake.has_place() and not lake.has("ods_event"):
+        raise ModelError(
+            f"the lake {lake.root} holds no events of a project {warehouse.project_id}: check"
+            " --sink and --project-id, or run `clickstream process` first"
+        )
     run_dbt(["build", *(["--full-refresh"] if full_refresh else [])], warehouse)
 
 
@@ -94,9 +104,9 @@ def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
-    if not warehouse.sink.is_dir():
+    if not warehouse.lake.has_place():
         raise ModelError(
-            f"the lake {warehouse.sink.absolute()} does not exist: --sink names the directory that"
+            f"the lake {warehouse.lake.root} does not exist: --sink names the directory that"
             " `clickstream process --sink` has written to"
         )
     require_own_name(warehouse.project_id, warehouse.file)

@@ -5,6 +5,7 @@ lists them. The snapshot is looked up once in a run of dbt, so that all models s
 `ods_event_moved` tells which files hold the rows of others now that the warehouse has loaded.
 """
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,8 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt_common.exceptions import DbtRuntimeError
 from dbt_common.invocation import get_invocation_id
 
+from clickstream_dagster.batches.objects import S3_SCHEME
+from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import LakeError, SettingError
 from clickstream_dagster.processing.compaction import former_files
 from clickstream_dagster.processing.lake import Lake
@@ -40,6 +43,11 @@ class Plugin(BasePlugin):
             raise DbtRuntimeError(str(error)) from error
         check_unlocked(creds.path)
 
+    def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
+        """Let DuckDB read files of a lake on S3."""
+        if os.environ.get("CLICKSTREAM_LAKE", "").startswith(S3_SCHEME):
+            read_s3(conn, s3_access())
+
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Make the views on the lake that CLICKSTREAM_LAKE and CLICKSTREAM_PROJECT name.
 
@@ -51,7 +59,7 @@ class Plugin(BasePlugin):
             return
         sink = _setting("CLICKSTREAM_LAKE", "the directory that `clickstream process` writes to")
         project = _setting("CLICKSTREAM_PROJECT", "the id of the project in the lake")
-        show_lake(cursor, sink, project)
+        show_lake(cursor, sink, project, s3_access())
         self._shown_in = run
 
 
@@ -76,18 +84,39 @@ def check_unlocked(warehouse: str) -> None:
         ) from error
 
 
-def show_lake(conn: duckdb.DuckDBPyConnection, sink: str, project: str) -> None:
+def s3_access() -> S3Access:
+    """Give the access to S3 that CLICKSTREAM_S3 tells; without it, what boto3 finds."""
+    return S3Access(**json.loads(os.environ.get("CLICKSTREAM_S3") or "{}"))
+
+
+def read_s3(conn: duckdb.DuckDBPyConnection, s3: S3Access) -> None:
+    """Let a connection read `s3://` by Arrow, as the processing does.
+
+    DuckDB's own way is an extension that it downloads at run time; that needs the internet, and
+    knows none of boto3's places for settings and credentials.
+    """
+    from fsspec.implementations.arrow import ArrowFSWrapper
+
+    class S3Files(ArrowFSWrapper):
+        protocol = "s3"
+
+    conn.register_filesystem(S3Files(s3.filesystem(), skip_instance_cache=True))
+
+
+def show_lake(
+    conn: duckdb.DuckDBPyConnection, sink: str, project: str, s3: S3Access | None = None
+) -> None:
     """Make the schema `<project>_lake` with its views.
 
     Raises DbtRuntimeError when the sink is not a directory. A lake without the table, or with an
     empty one, gives views without rows and with the columns of `schema.ODS_EVENT`.
     """
-    if not Path(sink).is_dir():
+    lake = Lake(sink, project, s3)
+    if not lake.has_place():
         raise DbtRuntimeError(
-            f"the lake {Path(sink).absolute()} does not exist: CLICKSTREAM_LAKE (--sink) names the"
+            f"the lake {lake.root} does not exist: CLICKSTREAM_LAKE (--sink) names the"
             " directory that `clickstream process --sink` has written to"
         )
-    lake = Lake(sink, project)
     try:
         files = lake.data_files(TABLE)
     except LakeError as error:
@@ -99,7 +128,7 @@ def show_lake(conn: duckdb.DuckDBPyConnection, sink: str, project: str) -> None:
         f"create or replace view {schema}.{TABLE}_file as"
         f" select unnest({_literals(files)}::varchar[]) as {FILE_COLUMN}"
     )
-    moved = _moved(conn, project, files)
+    moved = _moved(conn, lake, files)
     conn.execute(
         f"create or replace view {schema}.{TABLE}_moved as"
         f" select unnest({_literals([new for new, _ in moved])}::varchar[]) as {FILE_COLUMN},"
@@ -107,24 +136,23 @@ def show_lake(conn: duckdb.DuckDBPyConnection, sink: str, project: str) -> None:
     )
 
 
-def _moved(
-    conn: duckdb.DuckDBPyConnection, project: str, files: list[str]
-) -> list[tuple[str, str]]:
+def _moved(conn: duckdb.DuckDBPyConnection, lake: Lake, files: list[str]) -> list[tuple[str, str]]:
     """Give the compacted files that the warehouse does not know, each with the ones that it does.
 
     Only files that are new to the ledger (dbt_project/macros/arrival/ledger.sql) are opened.
     """
     if not conn.execute(
-        "select 1 from duckdb_tables() where schema_name = ? and table_name = ?", [project, LEDGER]
+        "select 1 from duckdb_tables() where schema_name = ? and table_name = ?",
+        [lake.project_id, LEDGER],
     ).fetchall():
         return []
     rows = conn.execute(
-        f"select distinct {FILE_COLUMN} from {_identifier(project)}.{LEDGER}"
+        f"select distinct {FILE_COLUMN} from {_identifier(lake.project_id)}.{LEDGER}"
     ).fetchall()
     known = {os.path.basename(path): path for (path,) in rows}
     new = sorted(set(files) - set(known.values()))
     with ThreadPoolExecutor(8) as pool:
-        former = pool.map(lambda file: former_files(file, known) or [], new)
+        former = pool.map(lambda file: former_files(lake.storage, file, known) or [], new)
         return [(file, path) for file, paths in zip(new, former, strict=True) for path in paths]
 
 

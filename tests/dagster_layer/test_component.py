@@ -66,7 +66,7 @@ def test_an_end_date_ends_the_windows(component):
         ({"interval": "30 3,15 * * *", "grace_minutes": 40}, "write 29 or less"),
         ({"freshness_days": 0}, "freshness_days"),
         ({"engine": "flink"}, "engine 'flink': write sail, spark or sc://host:port"),
-        ({"lake": "s3://bucket/lake"}, "lake 's3://bucket/lake': write a local directory"),
+        ({"lake": "gs://bucket/lake"}, "lake 'gs://bucket/lake': write a directory or s3://"),
         ({"warehouses": [{"engine": "duckdb"}] * 2}, "warehouses has an engine twice"),
         ({"warehouses": [{"path": "db/Shop.duckdb"}]}, "Shop.duckdb is named like a schema"),
         ({"warehouses": [{"path": "shop_lake.v1.db"}]}, "for example shop_models.duckdb"),

@@ -485,7 +485,7 @@ def test_a_hostile_clock_costs_one_record(pipeline: Pipeline) -> None:
         ({"app_ids": ("1shop",)}, "app id '1shop'"),
         ({"freshness_hours": 0}, "freshness is 0 hours"),
         ({"batch": ""}, "no name"),
-        ({"sink": "gs://bucket/lake"}, "needs a local directory"),
+        ({"sink": "gs://bucket/lake"}, "write a directory or s3://bucket/prefix"),
     ],
 )
 def test_a_wrong_setting_fails_before_anything_starts(change: dict, message: str) -> None:

@@ -115,18 +115,20 @@ def test_a_compacted_file_knows_what_it_is_made_from(pipeline: Pipeline) -> None
     first, second = (f"{folder}/x{COMPACTED}{number}.parquet" for number in (1, 2))
     schema = file_schema(pipeline.lake.table("ods_event"))
     scratch = str(pipeline.directory / "scratch")
-    compact([a.path, b.path], first, schema, ORDER["ods_event"], scratch)
-    compact([first, c.path], second, schema, ORDER["ods_event"], scratch)
+    storage = pipeline.lake.storage
+    compact(storage, [a.path, b.path], first, schema, ORDER["ods_event"], scratch)
+    size = compact(storage, [first, c.path], second, schema, ORDER["ods_event"], scratch)
+    assert size == os.path.getsize(second)
     assert not os.path.exists(scratch)
 
     def former(*known: str) -> list[str] | None:
-        return former_files(second, {os.path.basename(path): path for path in known})
+        return former_files(storage, second, {os.path.basename(path): path for path in known})
 
     assert former(a.path, b.path, c.path, "/else") == [a.path, b.path, c.path]
     assert former(first, c.path) == [first, c.path]
     assert former(a.path, c.path) is None
     assert former() is None
-    assert former_files(a.path, {}) is None
+    assert former_files(storage, a.path, {}) is None
 
 
 def test_row_groups_are_bounded_and_in_order(
@@ -379,6 +381,7 @@ def test_orphans_go_when_they_are_old_and_no_attempt_is_at_them(pipeline: Pipeli
     for path in (pipeline.sink / "demo").rglob("*.*"):
         os.utime(path, (week_ago, week_ago))  # what snapshots need stays, however old
     with Attempt(pipeline.lake, "running") as attempt:
+        attempt.will_write("ods_event", [str(folder)])
         old, young = folder / "dead-1.parquet", folder / "new-1.parquet"
         running, manifest = folder / f"{attempt.id}-1.parquet", metadata / "dead-m0.avro"
         for path in (old, young, running, manifest):
@@ -400,19 +403,23 @@ def test_what_a_killed_attempt_has_staged_goes_after_the_term(pipeline: Pipeline
     pipeline.process("b1", batch(1))
     killed = Attempt(pipeline.lake, "killed")
     killed.__enter__()
-    staged = Path(killed.directory, "x.good")
-    data = pipeline.sink / "demo" / "ods_event" / "data" / f"{killed.id}-1.parquet"
-    week_ago = time.time() - 7 * 86_400
+    folder = pipeline.sink / "demo" / "ods_event" / "data" / "app_id=shop"
+    killed.will_write("ods_event", [str(folder)])
+    staged, data = Path(killed.directory, "x.good"), folder / f"{killed.id}-1.parquet"
     for path in (staged, data):
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"12345")
+    left = [data, *(path for path in staged.parents[1].rglob("*") if path.is_file())]
+    week_ago = time.time() - 7 * 86_400
+    for path in left:
         os.utime(path, (week_ago, week_ago))
-    os.utime(killed.directory, (week_ago, week_ago))
+    size = sum(path.stat().st_size for path in left if path != data)
     assert maintain(pipeline.lake, MaintenanceSettings()).stale_attempts == 0  # it is at work
-    os.close(killed._lock)
+    assert all(path.exists() for path in left)
+    killed._lock.release()
     report = maintain(pipeline.lake, MaintenanceSettings())
-    assert (report.stale_attempts, report.stale_bytes) == (1, 5)
-    assert not staged.exists()
-    assert not data.exists()
+    assert (report.stale_attempts, report.stale_bytes) == (1, size)
+    assert not any(path.exists() for path in left)
 
 
 def test_many_manifests_become_few(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
