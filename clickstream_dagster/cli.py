@@ -305,7 +305,7 @@ def model(
 
 @app.command()
 def docs(
-    sink: Annotated[Path, typer.Option(help="Lake of the warehouse.")] = Path("data/demo/lake"),
+    sink: Annotated[str, typer.Option(help="Lake of the warehouse.")] = "data/demo/lake",
     project_id: Annotated[str, typer.Option(help="Project in the lake.")] = "demo",
     warehouse: Annotated[Path, typer.Option(help="DuckDB file with the models.")] = Path(
         "data/demo/warehouse.duckdb"

@@ -22,7 +22,7 @@ attributes:
   start_date: "{start_date}" # first window, UTC
 
   # raw: data/{project_id}/raw # where the collector stores files, or s3://bucket/prefix
-  # lake: data/{project_id}/lake # Iceberg tables: ods_event and bad_event
+  # lake: data/{project_id}/lake # Iceberg tables; or s3://bucket/prefix, with AWS Glue
   # warehouses:
   #   - engine: duckdb
   #     path: data/{project_id}/warehouse.duckdb

@@ -246,6 +246,8 @@ class Lake:
         from pyiceberg.types import StringType
 
         table = self.table(name)
+        with self._errors():
+            tasks = list(table.scan().plan_files())
         batch_id = table.schema().find_field("ingest_batch").field_id
 
         def bound(bounds: Mapping[int, bytes] | None) -> str | None:
@@ -262,7 +264,7 @@ class Lake:
                 last_batch=bound(task.file.upper_bounds),
                 entry=task.file,
             )
-            for task in table.scan().plan_files()
+            for task in tasks
         ]
 
     def data_files(self, name: str) -> list[str]:

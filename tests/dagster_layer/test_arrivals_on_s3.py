@@ -157,10 +157,15 @@ def test_the_settings_of_the_yaml_reach_the_project(project):
             "profile": "shop",
             "endpoint_url": "https://minio.internal:9000",
             "kms_key_id": "alias/clickstream",
+            "glue_endpoint_url": "https://glue.internal",
         },
     )
     assert shop.s3 == S3Access(
-        "eu-west-1", "shop", "https://minio.internal:9000", "alias/clickstream"
+        "eu-west-1",
+        "shop",
+        "https://minio.internal:9000",
+        "alias/clickstream",
+        "https://glue.internal",
     )
 
 

@@ -444,6 +444,15 @@ def test_an_object_that_is_gone_is_named_by_the_batch(pipeline: Pipeline) -> Non
         process_batch(pipeline.spark, settings, objects)
 
 
+def test_an_object_that_was_written_again_is_refused(pipeline: Pipeline) -> None:
+    raw = write_object(pipeline.directory / "in" / "a.gz", mixed_records())
+    objects = list(list_objects(str(raw.parent)))
+    write_object(raw, [record(plain(event("other")))])
+    settings = BatchSettings("demo", ("shop",), str(pipeline.sink), "b1")
+    with pytest.raises(SourceError, match=r"a\.gz has been written again since"):
+        process_batch(pipeline.spark, settings, objects)
+
+
 class FailingPlugin(Plugin):
     """Fails in a task, as a full disk or a mistake in a plug-in does."""
 

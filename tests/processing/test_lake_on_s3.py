@@ -1,23 +1,26 @@
-"""A lake on S3 with Glue as its catalog holds what a lake in a directory holds, whatever happens."""
+"""A lake on S3 holds what a lake in a directory holds, whatever happens on the way."""
 
 import gzip
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from clickstream_dagster.batches.objects import list_objects
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import LakeError, SourceError, UnknownCommitError
-from clickstream_dagster.processing import glue, locks
+from clickstream_dagster.processing import glue, locks, records
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.counters import BatchCounters
-from clickstream_dagster.processing.engines import spark_session
 from clickstream_dagster.processing.job import process_batch
 from clickstream_dagster.processing.lake import TABLES, Lake
 from clickstream_dagster.processing.settings import BatchSettings
@@ -241,7 +244,7 @@ def test_a_batch_that_is_at_work_elsewhere_is_left_alone(shop: Shop, quick_lease
     objects = shop.put("b1", *RECORDS)
     with (
         Attempt(shop.lake, "b1"),
-        pytest.raises(LakeError, match="b1 is being processed by another process.*2 s later"),
+        pytest.raises(LakeError, match=r"b1 is being processed by another process.*2 s later"),
     ):
         shop.process("b1", objects)
     assert shop.process("b1", objects).written == 3
@@ -267,8 +270,8 @@ def test_a_killed_batch_is_taken_over_and_leaves_nothing_behind(
     assert shop.left() == set()
     # Only the folders that the killed attempt wrote to were looked at.
     data = [prefix for prefix in listed if "/data/" in prefix]
-    assert len(data) == 3
-    assert all("event_date=" in prefix or "ingest_date=" in prefix for prefix in data)
+    assert len(data) == 2
+    assert all("/event_date=" in prefix for prefix in data)
 
 
 def test_who_has_lost_its_lease_commits_nothing(
@@ -390,7 +393,10 @@ def test_an_object_that_was_written_again_is_refused(shop: Shop) -> None:
         shop.process("b1", objects)
 
 
-def test_a_damaged_and_an_empty_object_on_s3_give_what_they_hold(shop: Shop) -> None:
+def test_a_damaged_and_an_empty_object_on_s3_give_what_they_hold(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "_PART", 100)
     line = json.dumps(record(plain(event("e1")))).encode() + b"\n"
     body = bytearray(gzip.compress(line * 3))
     body[-8] ^= 0xFF  # the checksum
@@ -400,17 +406,64 @@ def test_a_damaged_and_an_empty_object_on_s3_give_what_they_hold(shop: Shop) -> 
     assert (counters.requests, counters.written, counters.bad) == (4, 1, 1)
 
 
+def command(shop: Shop, name: str, *options: str) -> subprocess.Popen[str]:
+    """Start a command of `clickstream` in a process of its own."""
+    return subprocess.Popen(
+        [
+            *(Path(sys.executable).parent / "clickstream", name, "--sink", shop.sink),
+            *("--project-id", shop.project, *options),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={name: value for name, value in os.environ.items() if not name.startswith("SPARK_")},
+        start_new_session=True,
+    )
+
+
+def process_command(shop: Shop, *options: str) -> subprocess.Popen[str]:
+    source = shop.bucket.address("raw/b1")
+    apps = ("--app-id", "shop", "--app-id", "shop_web")
+    chosen = ("--batch", "b1", "--kms-key-id", KEY, *options)
+    return command(shop, "process", "--source", source, *apps, *chosen)
+
+
+def last_line(process: subprocess.Popen[str]) -> str:
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return output.splitlines()[-1]
+
+
 @pytest.mark.heavy
 @pytest.mark.skipif(shutil.which("java") is None, reason="no Java runtime")
 def test_the_jvm_writes_the_same(shop: Shop) -> None:
-    objects = shop.put("b1", *RECORDS)
-    counters = shop.process("b1", objects)
+    counters = shop.process("b1", shop.put("b1", *RECORDS))
     expected = shop.rows()
-    unwanted = {name: os.environ.pop(name) for name in list(os.environ) if "SPARK" in name}
-    try:
-        with spark_session("spark") as session:
-            shop.spark = session
-            assert shop.process("b1", objects) == counters
-    finally:
-        os.environ.update(unwanted)
+    told = json.loads(last_line(process_command(shop, "--engine", "spark")))
+    assert told == counters.as_dict()
     assert shop.rows() == expected
+    assert len(shop.lake.table("ods_event").snapshots()) == 2
+
+
+@pytest.mark.heavy
+def test_a_process_that_was_killed_is_waited_out_and_the_models_see_the_rest(
+    shop: Shop, tmp_path: Path
+) -> None:
+    shop.put("b1", *RECORDS)
+    first = process_command(shop)
+    while not shop.keys(f"lake/_staging/{shop.project}/"):
+        assert first.poll() is None, first.communicate()
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert json.loads(last_line(process_command(shop)))["written"] == 3
+    assert shop.left() == set()
+    file = tmp_path / "warehouse.duckdb"
+    last_line(command(shop, "model", "--warehouse", str(file)))
+    shop.put("b1", *RECORDS, record(plain(event("later")), rid="r9"))
+    last_line(process_command(shop))
+    last_line(command(shop, "model", "--warehouse", str(file)))
+    with duckdb.connect(str(file), read_only=True) as found:
+        ((rows,),) = found.execute(
+            f"select count(*) from {shop.project}.clickstream_ods_event_view"
+        ).fetchall()
+    assert rows == 4
