@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from clickstream_dagster.errors import HeldError, UnknownCommitError
-from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.processing.lake import TABLES, Lake
 from clickstream_dagster.processing.locks import Lock
 from clickstream_dagster.processing.storage import Storage, StoredFile
 
@@ -23,8 +23,8 @@ class Attempt:
     Data files carry the attempt's `id` in their name, and the folders they go to are noted before
     they are written. So what was not committed is found without a look at the whole table: by the
     attempt itself when it fails, by the next one of the same batch when it was killed, as soon as
-    that has committed. Then no commit of the killed one can follow any more. Raises HeldError
-    while another process is at the same batch.
+    that has committed to the table. Then no commit of the killed one can follow any more. Raises
+    HeldError while another process is at the same batch.
     """
 
     def __init__(self, lake: Lake, batch: str) -> None:
@@ -40,6 +40,7 @@ class Attempt:
         self._folders: dict[str, set[str]] = {}
         self._notes = 0
         self._killed: list[str] = []
+        self._committed: set[str] = set()
         self._unsure = False
         self._lock: Lock
 
@@ -67,7 +68,7 @@ class Attempt:
         try:
             if kind is None:
                 for home in self._killed:
-                    _remove_left(self._lake, home)
+                    _remove_left(self._lake, home, self._committed)
             elif not self._unsure:
                 self.remove_uncommitted()
             self._remove_directory()
@@ -85,14 +86,15 @@ class Attempt:
             self._notes += 1
 
     @contextmanager
-    def committing(self) -> Iterator[None]:
-        """Enclose a commit: files stay when nobody knows whether it was made.
+    def committing(self, table: str) -> Iterator[None]:
+        """Enclose a commit to a table: files stay when nobody knows whether it was made.
 
         Raises LakeError when another process has taken the batch over.
         """
         self._lock.require()
         try:
             yield
+            self._committed.add(table)
         except BaseException as error:
             # An interrupt may come between the commit and its answer.
             self._unsure = isinstance(error, UnknownCommitError) or not isinstance(error, Exception)
@@ -150,7 +152,7 @@ def remove_killed(lake: Lake, attempt: StagedAttempt) -> bool:
     except HeldError:
         return False
     try:
-        _remove_left(lake, attempt.home)
+        _remove_left(lake, attempt.home, set(TABLES))
     finally:
         lock.release()
     return True
@@ -164,16 +166,21 @@ def _staged(home: str) -> str:
     return f"{home}/staged"
 
 
-def _remove_left(lake: Lake, home: str) -> None:
-    """Remove what a killed attempt has staged, and what it has written that no snapshot holds."""
+def _remove_left(lake: Lake, home: str, tables: set[str]) -> None:
+    """Remove what a killed attempt has written to tables and no snapshot holds.
+
+    What it has staged goes, too, when it has written to no other tables.
+    """
     folders: dict[str, set[str]] = {}
     for name in lake.storage.names(home, _NOTES):
         for table, noted in json.loads(lake.storage.read(f"{home}/{name}")).items():
             folders.setdefault(table, set()).update(noted)
+    chosen = {table: noted for table, noted in folders.items() if table in tables}
     # The snapshot that it has made may have expired while a later one needs its files.
-    for table, paths in _written(lake.storage, home.rpartition("/")[2], folders).items():
+    for table, paths in _written(lake.storage, home.rpartition("/")[2], chosen).items():
         lake.storage.remove(paths - lake.kept_files(table))
-    lake.storage.remove_folder(home)
+    if chosen == folders:
+        lake.storage.remove_folder(home)
 
 
 def _written(

@@ -300,7 +300,7 @@ def _commit(
         many = _manifests(table) > _MANY_MANIFESTS
         if good or many:
             try:
-                with attempt.committing():
+                with attempt.committing(name):
                     lake.commit(
                         table,
                         remove=[live[file.path] for one in good for file in one.group.files],

@@ -127,7 +127,7 @@ def _merge_events(
     rewritten = [_rewrite(file, gone[file.path], rule) for file in corrected]
     written += [path for path in rewritten if path]
     counters.data_files = len(written)
-    with attempt.committing():
+    with attempt.committing("ods_event"):
         lake.commit(
             table,
             remove=[*replaced, *corrected],
@@ -153,7 +153,7 @@ def _write_bad(
     )
     attempt.will_write("bad_event", {file.folder for file in shared})
     rewritten = [_rewrite(file, set(), rule) for file in shared]
-    with attempt.committing():
+    with attempt.committing("bad_event"):
         lake.commit(
             table,
             remove=[*replaced, *shared],
