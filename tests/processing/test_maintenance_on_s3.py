@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import pytest
@@ -36,8 +37,9 @@ def process(shop: Shop, *numbers: int) -> None:
 
 
 def days_later(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
+    """Let maintenance, and nothing else, take it for so many days later."""
     later = time.time() + days * DAY
-    monkeypatch.setattr(time, "time", lambda: later)
+    monkeypatch.setattr(maintenance, "time", SimpleNamespace(time=lambda: later))
 
 
 def needed(lake: Lake) -> set[str]:
@@ -196,7 +198,7 @@ def test_files_of_a_compaction_that_was_not_seen_to_fail_wait_for_the_next_commi
 def test_what_a_killed_attempt_has_left_goes_after_the_term_but_not_what_is_at_work(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, seconds in (("TERM_SECONDS", 2.0), ("RENEWAL_SECONDS", 0.3), ("_LOOK_SECONDS", 0.1)):
+    for name, seconds in (("TERM_SECONDS", 4.0), ("RENEWAL_SECONDS", 0.3), ("_LOOK_SECONDS", 0.1)):
         monkeypatch.setattr(locks, name, seconds)
     process(shop, 0)
     before = shop.rows()
