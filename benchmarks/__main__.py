@@ -1,6 +1,5 @@
-"""`make bench`: generation, processing, its floor and the models, in one run on this machine."""
+"""`make bench`: generation, processing beside its floor, and the models, in one run."""
 
-import json
 import os
 import sys
 import tempfile
@@ -10,60 +9,65 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Measured, run
+from benchmarks.processing import (
+    CLICKSTREAM,
+    compare_engines,
+    compare_history,
+    compare_sizes,
+    floor_of,
+    generate,
+    process,
+)
 from clickstream_dagster.processing.workers import cores
-
-CLICKSTREAM = str(Path(sys.executable).parent / "clickstream")
-PROJECT = ("--project-id", "demo", "--app-id", "demo_web", "--app-id", "demo_mobile")
 
 
 def main(events: int) -> None:
-    """Measure with so many generated events and print a table."""
-    console = Console()
-    with tempfile.TemporaryDirectory(prefix="clickstream-bench-") as directory:
-        raw, lake = f"{directory}/raw", f"{directory}/lake"
-        warehouse = f"{directory}/warehouse.duckdb"
-        table = Table(title=f"{events:,} events on {cores()} cores")
-        for column in ("step", "seconds", "events/s", "peak memory", "times the floor"):
-            table.add_column(column, justify="left" if column == "step" else "right")
+    """Measure with so many generated events, a tenth and five times of them; print tables."""
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    console.print(f"load of the machine before: {os.getloadavg()[0]:.1f}")
+    with tempfile.TemporaryDirectory(prefix="clickstream-bench-") as folder:
+        directory = Path(folder)
+        _whole_chain(console, directory, events)
+        compare_sizes(console, directory, [events // 10, events, 5 * events])
+        compare_engines(console, directory, events // 2)
+        compare_history(console, directory, events // 10)
 
-        def add(step: str, seconds: float, peak: int | None, ratio: float | None) -> None:
-            table.add_row(
-                step,
-                f"{seconds:.1f}",
-                f"{events / seconds:,.0f}",
-                "" if peak is None else f"{peak / 2**30:.2f} GiB",
-                "" if ratio is None else f"{ratio:.2f}",
-            )
 
-        with console.status("generating"):
-            generated = run([CLICKSTREAM, "generate", "--out", raw, "--events", str(events)])
-        add("generate", generated.seconds, generated.peak_bytes, None)
-        with console.status("measuring the floor"):
-            measured = run([sys.executable, "-m", "benchmarks.floor", raw])
-        floor = float(measured.output.split()[0])
-        add("floor: gunzip, decode, parse", floor, measured.peak_bytes, 1.0)
-        with console.status("processing"):
-            processed = _process(raw, lake)
-        add("process", processed.seconds, processed.peak_bytes, processed.seconds / floor)
-        with console.status("processing again"):
-            again = _process(raw, lake)
-        add("process again", again.seconds, again.peak_bytes, again.seconds / floor)
-        with console.status("modelling"):
-            model = ("--sink", lake, "--project-id", "demo", "--warehouse", warehouse)
-            modelled = run([CLICKSTREAM, "model", *model])
-        add("model, from nothing", modelled.seconds, modelled.peak_bytes, None)
-        console.print(table)
-        size = sum(path.stat().st_size for path in Path(raw).rglob("*.gz"))
-        counters = json.loads(processed.output.splitlines()[-1])
-        console.print(
-            f"{size / 1e6:,.0f} MB of raw objects, {size / 1e6 / processed.seconds:.1f} MB/s;"
-            f" {counters['written']:,} events written in {counters['data_files']} files;"
-            f" load before: {os.getloadavg()[0]:.1f}"
+def _whole_chain(console: Console, directory: Path, events: int) -> None:
+    raw, lake = directory / "raw", directory / "lake"
+    table = Table(title=f"{events:,} events on {cores()} cores")
+    for column in ("step", "seconds", "events/s", "peak memory", "times the floor"):
+        table.add_column(column, justify="left" if column == "step" else "right")
+
+    def add(step: str, seconds: float, peak: int, ratio: float | None = None) -> None:
+        table.add_row(
+            step,
+            f"{seconds:.1f}",
+            f"{events / seconds:,.0f}",
+            f"{peak / 2**30:.2f} GiB",
+            "" if ratio is None else f"{ratio:.2f}",
         )
 
+    def add_measured(step: str, measured: Measured, floor: float | None = None) -> None:
+        ratio = measured.seconds / floor if floor else None
+        add(step, measured.seconds, measured.peak_bytes, ratio)
 
-def _process(raw: str, lake: str) -> Measured:
-    return run([CLICKSTREAM, "process", "--source", raw, "--sink", lake, *PROJECT])
+    with console.status("generating"):
+        add_measured("generate", generate(raw, events))
+    with console.status("measuring the floor"):
+        floor, peak = floor_of(raw)
+    add("floor: gunzip, decode, parse", floor, peak, 1.0)
+    with console.status("processing"):
+        add_measured("process", process(raw, lake), floor)
+    with console.status("processing again"):
+        add_measured("process again", process(raw, lake), floor)
+    with console.status("modelling"):
+        model = ("--sink", str(lake), "--project-id", "demo")
+        warehouse = str(directory / "warehouse.duckdb")
+        add_measured(
+            "model, from nothing", run([CLICKSTREAM, "model", *model, "--warehouse", warehouse])
+        )
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """The `clickstream` command: thin, every command calls into the room that does the work."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -10,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from clickstream_dagster.errors import ClickstreamError
+from clickstream_dagster.plain_errors import plain_errors
 from clickstream_dagster.plugin_commands import geo_app, plugin_app
+from clickstream_dagster.replay_command import replay
 
 app = typer.Typer(
     name="clickstream",
@@ -23,6 +22,7 @@ app = typer.Typer(
 
 app.add_typer(plugin_app, name="plugin")
 app.add_typer(geo_app, name="geo")
+app.command()(replay)
 
 
 Region = Annotated[
@@ -47,21 +47,6 @@ KmsKey = Annotated[
 @app.callback()
 def main() -> None:
     """Collect, process, model and report behaviour events."""
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Show a mistake that the user can mend without a traceback."""
-    try:
-        yield
-    except ClickstreamError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as error:
-        typer.echo(
-            "Interrupted: nothing half-done is visible, the command can be run again", err=True
-        )
-        raise typer.Exit(130) from error
 
 
 @app.command()
@@ -212,7 +197,7 @@ def process(
     from clickstream_dagster.processing.plugins import DEFAULT_ENRICHMENTS, PluginChoice
     from clickstream_dagster.processing.settings import BatchSettings
 
-    with _plain_errors():
+    with plain_errors():
         settings = partial(
             BatchSettings,
             project_id=project_id,
@@ -268,7 +253,7 @@ def maintain(
     from clickstream_dagster.processing.maintenance import MaintenanceSettings
     from clickstream_dagster.processing.maintenance_command import maintain_lake
 
-    with _plain_errors():
+    with plain_errors():
         settings = MaintenanceSettings(
             target_mb=target_mb,
             keep_snapshots_days=keep_snapshots_days,
@@ -299,7 +284,7 @@ def model(
     from clickstream_dagster.resources.dbt import Warehouse, build_models
 
     s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
-    with _plain_errors():
+    with plain_errors():
         build_models(Warehouse(sink, project_id, warehouse, s3), full_refresh=full_refresh)
 
 
@@ -315,7 +300,7 @@ def docs(
     """Write the documentation of the models (dbt docs) as one HTML page."""
     from clickstream_dagster.resources.dbt import Warehouse, build_docs
 
-    with _plain_errors():
+    with plain_errors():
         build_docs(Warehouse(sink, project_id, warehouse), out)
     typer.echo(f"wrote {out}")
 
@@ -329,7 +314,7 @@ def demo() -> None:
     from clickstream_dagster.demo.progress import own_console
     from clickstream_dagster.demo.run import run_demo
 
-    with _plain_errors():
+    with plain_errors():
         run_demo(own_console())
 
 
@@ -341,7 +326,7 @@ def ui(
     """Open Dagster (UI and daemon) on this deployment; stop it with Ctrl-C."""
     from clickstream_dagster.ui import open_ui
 
-    with _plain_errors():
+    with plain_errors():
         open_ui(host, port)
 
 
@@ -358,7 +343,7 @@ def backfill(
     """Process a range of windows again, in one run of a Dagster that is up."""
     from clickstream_dagster.backfill import start_backfill, wait_for
 
-    with _plain_errors():
+    with plain_errors():
         started = start_backfill(url, project, first, last)
         typer.echo(
             f"backfill {started.id}: {len(started.windows)} windows, "

@@ -27,12 +27,15 @@ MAY_IMPORT = {
     "deployment": set(),
     "definitions": {"defs", "deployment"},
     "ui": {"deployment"},
+    "projects": {"assets", "components", "defs", "deployment"},
+    "plain_errors": set(),
+    "replay_command": {"plain_errors", "processing", "projects"},
     "plugin_scaffold": {"processing"},
     "geo_fetch": {"processing"},
     "plugin_commands": {"geo_fetch", "plugin_scaffold", "processing"},
     "demo": {"definitions", "deployment", "sample"},
     "cli": {
-        *("backfill", "demo", "plugin_commands", "ui"),
+        *("backfill", "demo", "plain_errors", "plugin_commands", "replay_command", "ui"),
         *("resources", "processing", "collector", "sample", "batches"),
     },
 }

@@ -20,8 +20,8 @@ One row per event: decoded, cleaned, typed, enriched with browser and place, wit
 An Iceberg table, partitioned by app and day. A window is one batch and one snapshot; processing
 it again replaces its rows.""",
     "bad_event": """\
-One row per request or event that could not be read, with the reason and the original bytes. It
-can be replayed when the reason is gone.""",
+One row per request or event that could not be read, with the reason and the original bytes. When
+the reason is gone, the job `<project>_replay` processes it again.""",
 }
 
 
@@ -85,25 +85,14 @@ def _process(
     context: dg.AssetExecutionContext, project: Project, engine: SparkEngine, partition: str
 ) -> "BatchCounters":
     from clickstream_dagster.processing.job import process_batch
-    from clickstream_dagster.processing.settings import BatchSettings
 
     window = project.window(partition)
     manifest = project.ledger().open(window)
-    settings = BatchSettings(
-        project_id=project.project_id,
-        app_ids=project.app_ids,
-        sink=project.lake,
-        batch=window.batch,
-        freshness_hours=project.freshness_hours,
-        correct_clocks=project.correct_clocks,
-        geo_database=project.geo_database,
-        transformer=project.transformer,
-        enrichments=project.enrichments,
-        root=project.root,
-        s3=project.s3,
-    )
     return process_batch(
-        engine.session, settings, manifest.objects, progress=lambda step: context.log.debug(step)
+        engine.session,
+        project.batch_settings(window.batch),
+        manifest.objects,
+        progress=lambda step: context.log.debug(step),
     )
 
 

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
 
@@ -15,6 +15,9 @@ from clickstream_dagster.batches.windows import Window
 from clickstream_dagster.checks.quality import Bounds
 from clickstream_dagster.processing.maintenance import MaintenanceSettings
 from clickstream_dagster.processing.plugins import PluginChoice
+
+if TYPE_CHECKING:
+    from clickstream_dagster.processing.settings import BatchSettings
 
 Trigger = Literal["schedule", "arrivals", "both"]
 
@@ -82,6 +85,24 @@ class Project:
     def partition_key(self, window: Window) -> str:
         """Give the partition of a window."""
         return window.start.strftime(self.partitions.fmt)
+
+    def batch_settings(self, batch: str) -> "BatchSettings":
+        """Give what a batch of the project is processed with."""
+        from clickstream_dagster.processing.settings import BatchSettings
+
+        return BatchSettings(
+            project_id=self.project_id,
+            app_ids=self.app_ids,
+            sink=self.lake,
+            batch=batch,
+            freshness_hours=self.freshness_hours,
+            correct_clocks=self.correct_clocks,
+            geo_database=self.geo_database,
+            transformer=self.transformer,
+            enrichments=self.enrichments,
+            root=self.root,
+            s3=self.s3,
+        )
 
     def ledger(self) -> Ledger:
         """Open the project's ledger; it lives in the lake's `_ledger` folder."""

@@ -83,9 +83,10 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     """A clickstream project: its apps' behaviour events from raw files to views.
 
     Gives the assets `<project_id>/raw_batch`, `ods_event`, `bad_event`, `duckdb/<model>` and
-    `lake_maintenance`, the jobs `<project_id>_pipeline` and `<project_id>_maintenance`, the
-    schedules `<project_id>_interval` and `<project_id>_maintenance`, and the sensor
-    `<project_id>_arrivals`. Only project_id, app_ids and start_date are needed.
+    `lake_maintenance`, the jobs `<project_id>_pipeline`, `<project_id>_replay` and
+    `<project_id>_maintenance`, the schedules `<project_id>_interval` and
+    `<project_id>_maintenance`, and the sensor `<project_id>_arrivals`. Only project_id, app_ids and
+    start_date are needed.
     """
 
     project_id: Annotated[
@@ -415,6 +416,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         from clickstream_dagster.assets.models import duckdb_models
         from clickstream_dagster.assets.raw import raw_batch
         from clickstream_dagster.automation.arrivals import arrival_sensor
+        from clickstream_dagster.automation.replay import replay_job
         from clickstream_dagster.automation.schedules import (
             interval_schedule,
             maintenance_job,
@@ -426,14 +428,15 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         project = self.project(context.project_root)
         job = pipeline_job(project)
         maintenance = maintenance_job(project)
+        spark = SparkEngine(engine=project.engine)
         return dg.Definitions(
             assets=[
                 raw_batch(project),
-                lake_events(project, SparkEngine(engine=project.engine)),
+                lake_events(project, spark),
                 *([duckdb_models(project)] if project.warehouse else []),
                 lake_maintenance(project),
             ],
-            jobs=[job, maintenance],
+            jobs=[job, replay_job(project, spark), maintenance],
             schedules=[
                 interval_schedule(project, job),
                 maintenance_schedule(project, maintenance),

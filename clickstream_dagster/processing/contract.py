@@ -4,7 +4,7 @@ Arrow plug-ins are watched batch by batch in their tasks. Of a plug-in on DataFr
 are checked on the driver, its rows as they enter staging.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 from clickstream_dagster.errors import ClickstreamError, PluginError, TaskError
 from clickstream_dagster.processing.events import EVENT
 from clickstream_dagster.processing.plugins import ArrowPlugin, Plugin, one_line, spark_schema
+from clickstream_dagster.processing.workers import Apply
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-Apply = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 REQUIRED = (
     "event_id",

@@ -4,7 +4,8 @@ Two passes over tasks of the engine with a small plan between them, then one com
 Nothing is visible before a commit; a run of the same batch replaces what an earlier one committed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
@@ -19,6 +20,7 @@ from clickstream_dagster.processing.plugins import (
     ENRICHMENTS,
     TRANSFORMERS,
     ArrowPlugin,
+    Plugin,
     PluginContext,
     load_plugin,
 )
@@ -42,6 +44,15 @@ def process_batch(
     Raises ClickstreamError; whatever it was, the lake is as before and the batch can be run again.
     """
     tell = progress or (lambda message: None)
+    steps = load_steps(settings)
+    lake = Lake(settings.sink, settings.project_id, settings.s3)
+    with clear_errors(settings, steps), Attempt(lake, settings.batch) as attempt:
+        staged = stage(spark, steps, settings, objects, lake.storage, attempt.directory, tell)
+        return merge_and_commit(spark, settings, lake, attempt, staged, tell)
+
+
+def load_steps(settings: BatchSettings) -> list[Plugin]:
+    """Give the transformer and the enrichments, checked. Raises PluginError."""
     context = PluginContext(
         settings.project_id, settings.app_ids, settings.geo_database, settings.root
     )
@@ -51,11 +62,14 @@ def process_batch(
     ]
     for step in steps:
         step.check()
-    lake = Lake(settings.sink, settings.project_id, settings.s3)
+    return steps
+
+
+@contextmanager
+def clear_errors(settings: BatchSettings, steps: Sequence[Plugin]) -> Iterator[None]:
+    """Turn what tasks and storage raise into a ClickstreamError that says what to do."""
     try:
-        with Attempt(lake, settings.batch) as attempt:
-            staged = stage(spark, steps, settings, objects, lake.storage, attempt.directory, tell)
-            return merge_and_commit(spark, settings, lake, attempt, staged, tell)
+        yield
     except OSError as error:
         raise LakeError(
             f"the batch {settings.batch} could not be written to {settings.sink}: {error}; mend"

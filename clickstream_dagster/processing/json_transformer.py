@@ -130,7 +130,8 @@ def of_requests(requests: pa.RecordBatch, request: np.ndarray, position: np.ndar
     columns = {name: requests.column(name).take(index) for name in _OF_REQUEST}
     # An event without a platform has its request's.
     columns["platform"] = requests.column("platform").take(index)
-    return columns | {"request_position": pa.array(position)}
+    first = requests.column("first_position").take(index)
+    return columns | {"request_position": pc.add(first, pa.array(position, pa.int32()))}
 
 
 def plausible_ms(ms: pa.Int64Array) -> pa.Int64Array:

@@ -3,11 +3,11 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from clickstream_dagster.processing.lake import ATTEMPT, TABLES, Lake, LakeFile,
 from clickstream_dagster.processing.merging import (
     MergeUnit,
     WriteRule,
+    arrival_day,
     merge_units,
     open_data_file,
     with_columns,
@@ -32,14 +33,15 @@ from clickstream_dagster.processing.settings import BatchSettings
 from clickstream_dagster.processing.shares import equal_shares
 from clickstream_dagster.processing.stage_pass import Progress, Staged
 from clickstream_dagster.processing.staging import REPORT, Piece, whole_buckets
-from clickstream_dagster.processing.storage import Storage
 from clickstream_dagster.processing.workers import in_worker
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyspark.sql import SparkSession
 
-_COMMIT_TRIES = 20
+T = TypeVar("T")
+
+COMMIT_TRIES = 20
 _READERS = 8
 
 # An event takes about 70 bytes of a data file: files of 140 to 280 MB.
@@ -60,37 +62,23 @@ def merge_and_commit(
 
     Raises LakeError when other writers were quicker too often.
     """
-    from pyiceberg.exceptions import CommitFailedException, ValidationException
-
     started = time.monotonic()
-    counters = BatchCounters()
-
-    def merge() -> None:
-        nonlocal counters
-        counters = BatchCounters(**staged.counters.as_dict())
-        _merge_events(spark, settings, lake, attempt, staged, counters)
-
-    def write_bad() -> None:
-        _write_bad(settings, lake, attempt, staged, counters)
-
-    for name, write in (("ods_event", merge), ("bad_event", write_bad)):
-        tries = 0
-        while tries < _COMMIT_TRIES:
-            state = lake.snapshot(name)
-            try:
-                write()
-                break
-            except (CommitFailedException, ValidationException):
-                # Others have committed since the lake was read: merge against their rows, too.
-                # Maintenance must not make a batch fail: it is not counted.
-                tries += not lake.only_maintained(name, state)
-                attempt.remove_uncommitted()
-                tell(f"{name} has changed meanwhile: merging again")
-        else:
-            raise LakeError(
-                f"the batch {settings.batch} could not be committed: other batches changed the lake"
-                f" {_COMMIT_TRIES} times meanwhile; run it again"
-            )
+    counters = with_retries(
+        lake,
+        "ods_event",
+        settings.batch,
+        attempt,
+        tell,
+        lambda: merge_events(spark, settings, lake, attempt, staged),
+    )
+    with_retries(
+        lake,
+        "bad_event",
+        settings.batch,
+        attempt,
+        tell,
+        lambda: _write_bad(settings, lake, attempt, staged, counters),
+    )
     tell(
         f"committed {counters.written:,} events in {counters.data_files:,} data files,"
         f" {counters.bad:,} bad records in {time.monotonic() - started:.1f} s"
@@ -98,18 +86,52 @@ def merge_and_commit(
     return counters
 
 
-def _merge_events(
+def with_retries(
+    lake: Lake, table: str, batch: str, attempt: Attempt, tell: Progress, step: Callable[[], T]
+) -> T:
+    """Give what a step that ends in a commit to a table gives; it is done again after a conflict.
+
+    Another batch that has committed since the lake was read has rows that were not looked at: what
+    was written is removed, and the next try reads them. Raises LakeError after some tries; those
+    that met maintenance only are not counted.
+    """
+    from pyiceberg.exceptions import CommitFailedException, ValidationException
+
+    tries = 0
+    while tries < COMMIT_TRIES:
+        state = lake.snapshot(table)
+        try:
+            return step()
+        except (CommitFailedException, ValidationException):
+            tries += not lake.only_maintained(table, state)
+            attempt.remove_uncommitted()
+            tell(f"{table} has changed meanwhile: merging again")
+    raise LakeError(
+        f"the batch {batch} could not be committed: other batches changed the lake"
+        f" {COMMIT_TRIES} times meanwhile; run it again"
+    )
+
+
+def merge_events(
     spark: "SparkSession",
     settings: BatchSettings,
     lake: Lake,
     attempt: Attempt,
     staged: Staged,
-    counters: BatchCounters,
-) -> None:
+    *,
+    replaces: bool = True,
+) -> BatchCounters:
+    """Merge staged events with the lake and commit them; give the counts of the batch.
+
+    They take the place of the batch's own rows, unless `replaces` is false: then they come on top,
+    and nothing is committed when there is nothing new. Raises pyiceberg's CommitFailedException
+    when another writer was quicker.
+    """
+    counters = BatchCounters(**staged.counters.as_dict())
     table = lake.table("ods_event")
-    rule = _write_rule(lake, table, settings, attempt)
+    rule = write_rule(lake, table, settings, attempt)
     live = lake.files("ods_event")
-    replaced, shared = _files_of_batch(live, settings.batch, lake.storage)
+    replaced, shared = _files_of_batch(lake, live, settings.batch) if replaces else ([], [])
 
     written: list[str] = []
     gone: dict[str, set[int]] = {file.path: set() for file in shared}
@@ -124,65 +146,65 @@ def _merge_events(
             gone.setdefault(value["path"], set()).update(value["rows"])
     corrected = [file for file in live if file.path in gone]
     attempt.will_write("ods_event", {file.folder for file in corrected})
-    rewritten = [_rewrite(file, gone[file.path], rule) for file in corrected]
+    rewritten = [rewrite(file, gone[file.path], rule) for file in corrected]
     written += [path for path in rewritten if path]
     counters.data_files = len(written)
+    if not (replaces or written or corrected):
+        return counters
     with attempt.committing("ods_event"):
         lake.commit(
             table,
             remove=[*replaced, *corrected],
             add=written,
-            properties=_snapshot_properties(settings, attempt, counters),
+            properties=snapshot_properties(settings, attempt, counters),
         )
+    return counters
+
+
+def _files_of_batch(
+    lake: Lake, live: Sequence[LakeFile], batch: str
+) -> tuple[list[LakeFile], list[LakeFile]]:
+    """Give the files that hold rows of a batch only, and those that hold rows of others, too.
+
+    A file's bounds say which batches it may hold; those of several batches are looked into.
+    """
+    replaced = [file for file in live if file.holds_only(batch)]
+    unsure = [file for file in live if file.may_hold(batch) and not file.holds_only(batch)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        held = list(pool.map(lambda file: _holds(lake, file.path, batch), unsure))
+    return replaced, [file for file, holds in zip(unsure, held, strict=True) if holds]
+
+
+def _holds(lake: Lake, path: str, batch: str) -> bool:
+    with lake.storage.open(path) as source:
+        column = pq.ParquetFile(source).read(columns=["ingest_batch"]).column(0)
+    return bool(pc.any(pc.equal(column, batch)).as_py())
 
 
 def _write_bad(
     settings: BatchSettings, lake: Lake, attempt: Attempt, staged: Staged, counters: BatchCounters
 ) -> None:
     table = lake.table("bad_event")
+    rule = write_rule(lake, table, settings, attempt)
     live = lake.files("bad_event")
-    rule = _write_rule(lake, table, settings, attempt)
-    replaced, shared = _files_of_batch(live, settings.batch, lake.storage)
-    others = {
-        file.path: _EPOCH + timedelta(days=int(file.partition[0]))
-        for file in live
-        if file not in replaced
-    }
+    replaced, shared = _files_of_batch(lake, live, settings.batch)
+    others = {file.path: arrival_day(file) for file in live if file not in replaced}
     written, counters.bad_repeated = write_bad_rows(
         staged.bad_paths, others, rule, partial(attempt.will_write, "bad_event")
     )
     attempt.will_write("bad_event", {file.folder for file in shared})
-    rewritten = [_rewrite(file, set(), rule) for file in shared]
+    rewritten = [rewrite(file, set(), rule) for file in shared]
     with attempt.committing("bad_event"):
         lake.commit(
             table,
             remove=[*replaced, *shared],
             add=[*written, *(path for path in rewritten if path)],
-            properties=_snapshot_properties(settings, attempt, counters),
+            properties=snapshot_properties(settings, attempt, counters),
         )
 
 
-def _files_of_batch(
-    live: Sequence[LakeFile], batch: str, storage: Storage
-) -> tuple[list[LakeFile], list[LakeFile]]:
-    """Give the files that hold rows of a batch only, and those that hold rows of others, too.
-
-    A file's bounds say which batches it may hold; compacted ones are looked into.
-    """
-    replaced = [file for file in live if file.holds_only(batch)]
-    unsure = [file for file in live if file.may_hold(batch) and not file.holds_only(batch)]
-    with ThreadPoolExecutor(_READERS) as pool:
-        held = list(pool.map(lambda file: _holds(file.path, batch, storage), unsure))
-    return replaced, [file for file, holds in zip(unsure, held, strict=True) if holds]
-
-
-def _holds(path: str, batch: str, storage: Storage) -> bool:
-    with storage.open(path) as source:
-        column = pq.ParquetFile(source).read(columns=["ingest_batch"]).column(0)
-        return bool(pc.any(pc.equal(column, batch)).as_py())
-
-
-def _write_rule(lake: Lake, table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
+def write_rule(lake: Lake, table: "Table", settings: BatchSettings, attempt: Attempt) -> WriteRule:
+    """Give where and how data files of a table are written."""
     return WriteRule(
         storage=lake.storage,
         location=table.location().removeprefix("file://"),
@@ -261,8 +283,11 @@ def _merge_share(
             yield from merge_units(shares[number], rule)
 
 
-def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
-    """Write a live file again without some rows and without rows of the batch at hand."""
+def rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
+    """Write a live file again without some rows and without rows of the batch at hand.
+
+    Gives its path, None when no row is left.
+    """
     path = f"{file.folder}/{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
     first = kept = 0
     with (
@@ -278,6 +303,8 @@ def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
             first += group.num_rows
             kept += int(keep.sum())
             part = group.filter(pa.array(keep))
+            if part.num_rows == 0:
+                continue  # a row group without rows has no statistics, and Iceberg needs them
             writer.write_table(with_columns(part, rule.schema))
     if kept:
         return path
@@ -285,9 +312,10 @@ def _rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
     return None
 
 
-def _snapshot_properties(
+def snapshot_properties(
     settings: BatchSettings, attempt: Attempt, counters: BatchCounters
 ) -> dict[str, str]:
+    """Give what a snapshot tells of the batch that made it."""
     counts = {f"clickstream.{name}": str(count) for name, count in counters.as_dict().items()}
     return {
         "clickstream.batch": settings.batch,

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from urllib.parse import quote
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from clickstream_dagster.processing.lake import LakeFile
 from clickstream_dagster.processing.staging import Piece, report_batch, whole_buckets
 from clickstream_dagster.processing.storage import Storage
 
@@ -27,7 +28,10 @@ _COUNTS = (
     *("written", "duplicate", "superseded"),
     *("bot", "late", "corrected", "geo_found", "ua_found"),
 )
-_BAD_KEY = ("request_id", "request_position", "reason", "payload")
+BAD_KEY = ("request_id", "request_position", "reason", "payload")
+_BAD_BATCH_ROWS = 2_048  # an envelope has up to 16 KB
+_BAD_BATCH_BYTES = 16 << 20
+_EPOCH = date(1970, 1, 1)
 _HOUR_MS = 3_600_000
 _UNIQUE = ("event_id", "request_id", "_value", "_micros", "timestamp", "timestamp_offset")
 _ARRIVAL = ["ingest_timestamp", "request_id", "request_position"]
@@ -303,12 +307,11 @@ def with_columns(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def in_file_schema(rows: pa.Table, schema: pa.Schema, batch: str) -> pa.Table:
-    """Give the rows with the batch and with Iceberg's field ids."""
-    batches = pa.repeat(pa.scalar(batch, pa.string()), rows.num_rows)
-    return pa.table(
-        [batches if field.name == "ingest_batch" else rows.column(field.name) for field in schema],
-        schema=schema,
-    )
+    """Give the rows with Iceberg's field ids, and with the batch if they have none of their own."""
+    if "ingest_batch" not in rows.column_names:
+        batches = pa.repeat(pa.scalar(batch, pa.string()), rows.num_rows)
+        rows = rows.append_column("ingest_batch", batches)
+    return pa.table([rows.column(field.name) for field in schema], schema=schema)
 
 
 def write_bad_rows(
@@ -339,7 +342,7 @@ def write_bad_rows(
                         seen[day] = _bad_records(lake_files, day, rule)
                         files[day] = stack.enter_context(_DataFiles(rule, f"bad-{day}", written))
                     part = rows.filter(pc.equal(rows.column("ingest_date"), day))
-                    new = [_is_new(key, seen[day]) for key in _bad_keys(part)]
+                    new = [_is_new(key, seen[day]) for key in bad_keys(part)]
                     repeated += len(new) - sum(new)
                     files[day].write(part.filter(pa.array(new)))
     return written, repeated
@@ -354,18 +357,45 @@ def _is_new(key: bytes, seen: set[bytes]) -> bool:
 
 def _bad_records(lake_files: Mapping[str, date], day: date, rule: WriteRule) -> set[bytes]:
     """Give the keys of the bad records of other batches that files hold for a day."""
+    return {
+        key
+        for path, file_day in lake_files.items()
+        if file_day == day
+        for rows in read_bad_rows(rule.storage, path, [*BAD_KEY, "ingest_batch"])
+        for key in bad_keys(rows.filter(pc.not_equal(rows.column("ingest_batch"), rule.batch)))
+    }
+
+
+def arrival_day(file: LakeFile) -> date:
+    """Give the day of arrival that a file of bad_event is of."""
+    return _EPOCH + timedelta(days=int(file.partition[0]))
+
+
+def staged_bad_keys(storage: Storage, paths: Sequence[str]) -> set[bytes]:
+    """Give the keys of staged bad rows."""
     found: set[bytes] = set()
-    for path, file_day in lake_files.items():
-        if file_day == day:
-            with rule.storage.open(path) as source:
-                columns = [*_BAD_KEY, "ingest_batch"]
-                for rows in pq.ParquetFile(source).iter_batches(columns=columns):
-                    of_others = pc.not_equal(rows.column("ingest_batch"), rule.batch)
-                    found.update(_bad_keys(rows.filter(of_others)))
+    for path in paths:
+        with storage.open(path) as source:
+            reader = pa.ipc.open_file(source)
+            for place in range(reader.num_record_batches):
+                found.update(bad_keys(reader.get_batch(place)))
     return found
 
 
-def _bad_keys(rows: pa.Table | pa.RecordBatch) -> Iterator[bytes]:
+def read_bad_rows(
+    storage: Storage, path: str, columns: Sequence[str], row_groups: Sequence[int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Read a file of bad_event, some megabytes at a time however long its records are."""
+    with storage.open(path) as source:
+        file = pq.ParquetFile(source)
+        for number in range(file.num_row_groups) if row_groups is None else row_groups:
+            group = file.metadata.row_group(number)
+            mean = group.total_byte_size / max(1, group.num_rows)
+            size = max(1, min(_BAD_BATCH_ROWS, int(_BAD_BATCH_BYTES / max(1.0, mean))))
+            yield from file.iter_batches(size, row_groups=[number], columns=list(columns))
+
+
+def bad_keys(rows: pa.Table | pa.RecordBatch) -> Iterator[bytes]:
     """Give a digest of what makes a bad record: its request, its place there, why and its bytes."""
-    for values in zip(*(rows.column(name).to_pylist() for name in _BAD_KEY), strict=True):
+    for values in zip(*(rows.column(name).to_pylist() for name in BAD_KEY), strict=True):
         yield hashlib.blake2b(repr(values).encode(), digest_size=16).digest()

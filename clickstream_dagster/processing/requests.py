@@ -40,18 +40,21 @@ REQUEST = pa.schema(
         ("source_object", pa.string()),
         ("source_line", pa.int64()),
         ("record", pa.binary()),
+        ("first_position", pa.int32()),
         ("bad_reason", pa.string()),
         ("bad_detail", pa.string()),
     ]
 )
 """What a transformer is given: a row per request.
 
-`body` is the JSON text of its events, `record` the line of the sink record. A request with a
-`bad_reason` has no body; it must be passed on as one bad row.
+`body` is the JSON text of its events, `record` the line of the sink record. `first_position` is the
+place of the body's first event in its request: 0, but for an event that is replayed alone. A
+request with a `bad_reason` has no body; it must be passed on as one bad row.
 """
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_BLANK = " \t\r\n\ufeff"  # some clients send a byte order mark
+_BLANK = " \t\r\n"
+_BYTE_ORDER_MARK = "\ufeff"  # some clients send one in front
 _BATCH_BYTES = 8 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNPACKED_BYTES = 32 << 20
@@ -187,6 +190,41 @@ def read_requests(
         yield from _requests(waiting)
 
 
+def single_events(
+    bodies: pa.StringArray,
+    envelopes: pa.StringArray,
+    request_id: pa.StringArray,
+    ingest_timestamp: pa.Int64Array,
+    request_position: pa.Int32Array,
+    source_object: pa.StringArray,
+    source_line: pa.Int64Array,
+) -> pa.RecordBatch:
+    """Give, for events that are apart from their requests, a REQUEST row each.
+
+    Each body is an array of the event. What the envelope tells is read as from a whole record.
+    """
+    encoded = envelopes.dictionary_encode()
+    distinct = encoded.dictionary.cast(pa.binary())
+    nowhere = np.zeros(len(distinct), np.int64)
+    of_request = pa.Table.from_batches(
+        requests_of(distinct, pa.repeat("", len(distinct)), nowhere, nowhere), REQUEST
+    ).take(encoded.indices)
+    given = {
+        "request_id": request_id,
+        "ingest_timestamp": ingest_timestamp,
+        "body": bodies,
+        "source_object": source_object,
+        "source_line": source_line,
+        "first_position": request_position,
+        "bad_reason": pa.nulls(len(bodies), pa.string()),
+        "bad_detail": pa.nulls(len(bodies), pa.string()),
+    }
+    columns = dict(zip(of_request.column_names, of_request.columns, strict=True)) | given
+    table = pa.table([columns[name] for name in REQUEST.names], schema=REQUEST)
+    (batch,) = table.combine_chunks().to_batches()
+    return batch
+
+
 def _without_blank(lines: pa.BinaryArray, raw: RawObject, first: int) -> _Lines:
     numbers = np.arange(first, first + len(lines))
     # Only a short line can be a blank one.
@@ -205,6 +243,7 @@ def _broken_object(raw: RawObject, number: int, error: BrokenObjectError) -> pa.
         "source_object": raw.uri,
         "source_line": number,
         "record": error.rest,
+        "first_position": 0,
         "bad_reason": BadReason.BROKEN_OBJECT,
         "bad_detail": str(error),
     }
@@ -212,13 +251,27 @@ def _broken_object(raw: RawObject, number: int, error: BrokenObjectError) -> pa.
 
 
 def _requests(lines: list[_Lines]) -> Iterator[pa.RecordBatch]:
-    records = pa.concat_arrays([part.records for part in lines])
     part_of = np.repeat(np.arange(len(lines)), [len(part.records) for part in lines])
-    source_object = pa.array([part.source.uri for part in lines]).take(pa.array(part_of))
-    source_line = np.concatenate([part.numbers for part in lines])
-    arrival = np.array([part.source.arrival_ms for part in lines])[part_of]
+    return requests_of(
+        pa.concat_arrays([part.records for part in lines]),
+        pa.array([part.source.uri for part in lines]).take(pa.array(part_of)),
+        np.concatenate([part.numbers for part in lines]),
+        np.array([part.source.arrival_ms for part in lines])[part_of],
+    )
 
-    read = JsonBatch(_utf8(records))
+
+def requests_of(
+    records: pa.BinaryArray,
+    source_object: pa.StringArray,
+    source_line: np.ndarray,
+    arrival: np.ndarray,
+) -> Iterator[pa.RecordBatch]:
+    """Read sink records as batches of REQUEST rows.
+
+    `source_object` and `source_line` say where each record lies, `arrival` (ms UTC) when it came,
+    for those that do not tell.
+    """
+    read = JsonBatch(texts_of(records))
     fields = read.fields(read.roots, _FIELDS)
     request_id = _bounded(read.texts(fields["rid"]))
     if request_id.null_count:
@@ -239,6 +292,7 @@ def _requests(lines: list[_Lines]) -> Iterator[pa.RecordBatch]:
         "source_object": source_object,
         "source_line": pa.array(source_line),
         "record": records,
+        "first_position": pa.repeat(pa.scalar(0, pa.int32()), len(records)),
     }
     is_record = read.is_object(read.roots)
     for start, stop, decoded in _decode(read, fields["data"], is_record):
@@ -301,11 +355,11 @@ def _query_number(uri: pa.StringArray, name: str) -> pa.Int64Array:
     return pc.struct_field(found, "number").cast(pa.int64())
 
 
-def _utf8(records: pa.BinaryArray) -> pa.StringArray:
+def texts_of(records: pa.BinaryArray) -> pa.StringArray:
+    """Give bytes as text; what is not UTF-8 becomes an empty one."""
     try:
         return records.cast(pa.string())
     except pa.ArrowInvalid:
-        # Some line is not UTF-8: that one becomes an unreadable record.
         return pa.array([_decoded_or_empty(text) for text in records.to_pylist()], pa.string())
 
 
@@ -392,7 +446,7 @@ def decode_body(data: str | None) -> str:
     base64 of gzip, or base64, of JSON. Query parameters such as `compression` are not trusted
     (seed 000, "Ingestion endpoint"). Raises BadBodyError.
     """
-    text = (data or "").strip(_BLANK)
+    text = _trimmed(data or "")
     if not text:
         raise BadBodyError(BadReason.MISSING_BODY, "the record has no data")
     # These are letters of base64, too, but no gzip: the words of JSON.
@@ -411,12 +465,16 @@ def _unpack(text: str) -> str:
     if packed.startswith(_GZIP_MAGIC):
         packed = _gunzip(packed)
     try:
-        unpacked = packed.decode().strip(_BLANK)
+        unpacked = _trimmed(packed.decode())
     except UnicodeDecodeError as error:
         raise BadBodyError(BadReason.UNDECODABLE_BODY, f"not gzip, not UTF-8: {error}") from error
     if not unpacked:
         raise BadBodyError(BadReason.MISSING_BODY, "the body unpacks to nothing")
     return unpacked
+
+
+def _trimmed(text: str) -> str:
+    return text.lstrip(_BLANK + _BYTE_ORDER_MARK).rstrip(_BLANK)
 
 
 def _gunzip(packed: bytes) -> bytes:

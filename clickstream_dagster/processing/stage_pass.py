@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from clickstream_dagster.batches.objects import RawObject
-from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import PluginError
 from clickstream_dagster.processing.clocks import correct_clocks
 from clickstream_dagster.processing.contract import (
@@ -30,6 +29,7 @@ from clickstream_dagster.processing.settings import BatchSettings
 from clickstream_dagster.processing.shares import equal_shares
 from clickstream_dagster.processing.staging import (
     REPORT,
+    OriginalBatches,
     Piece,
     StagingRule,
     read_piece,
@@ -45,6 +45,15 @@ if TYPE_CHECKING:
 BUCKET_RAW_BYTES = 64 << 20
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What tasks read: a share for each, how REQUEST rows are made of one, and the bytes in all."""
+
+    shares: Sequence[Sequence[Any]]
+    read: Callable[[Sequence[Any], ReadTally], Iterator[pa.RecordBatch]]
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +79,49 @@ def stage(
 
     Raises PluginError for a plug-in on DataFrames that loses rows, and whatever a task raises.
     """
-    counters = BatchCounters()
     if not objects:
-        return Staged(counters, [], [])
+        return Staged(BatchCounters(), [], [])
     started = time.monotonic()
     size = sum(raw.size for raw in objects)
     tell(f"reading {len(objects):,} raw objects, {size / 1e6:,.1f} MB")
     shares = equal_shares(objects, lambda raw: raw.size, parallelism(spark))
+    source = Source(shares, partial(read_requests, s3=settings.s3), size)
+    staged = stage_requests(spark, plugins, settings, source, storage, directory)
+    counters = staged.counters
+    tell(
+        f"decoded {counters.events:,} events of {counters.requests:,} requests"
+        f" in {time.monotonic() - started:.1f} s"
+    )
+    return staged
+
+
+def stage_requests(
+    spark: "SparkSession",
+    plugins: Sequence[Plugin],
+    settings: BatchSettings,
+    source: Source,
+    storage: Storage,
+    directory: str,
+    batches: OriginalBatches | None = None,
+) -> Staged:
+    """Stage the events of requests, wherever those come from; `batches` names them if given.
+
+    Raises what `stage` does.
+    """
+    counters = BatchCounters()
+    shares = source.shares
     rule = StagingRule(
         storage=storage,
         directory=directory,
         app_ids=settings.app_ids,
         freshness_hours=settings.freshness_hours,
-        buckets=max(1, -(-size // BUCKET_RAW_BYTES)),
+        buckets=max(1, -(-source.size // BUCKET_RAW_BYTES)),
+        batches=batches,
     )
     transformer, *enrichments = plugins
     notes = _Notes(storage, directory)
     steps: list[Apply | Plugin] = [
-        watched_by_job(partial(_read_share, shares=shares, notes=notes, s3=settings.s3), "reading"),
+        watched_by_job(partial(_read_share, source=source, notes=notes), "reading"),
         _step(transformer, keeps_rows=False),
         watched_by_job(partial(correct_clocks, shift=settings.correct_clocks), "correcting clocks"),
         *(_step(enrichment, keeps_rows=True) for enrichment in enrichments),
@@ -97,7 +131,7 @@ def stage(
     tasks = spark.range(0, len(shares), 1, len(shares))
     pieces: list[Piece] = []
     bad_paths: list[str] = []
-    spread = size >= SPREAD_BYTES
+    spread = source.size >= SPREAD_BYTES
     for row in _planned(tasks, steps, notes, spread=spread).collect():
         value = json.loads(row.value)
         if row.kind == "tally":
@@ -111,10 +145,6 @@ def stage(
     counters.decoded = counters.requests - counters.bad_requests
     counters.empty = counters.decoded - counters.with_events
     _require_rows(notes, counters, enrichments)
-    tell(
-        f"decoded {counters.events:,} events of {counters.requests:,} requests"
-        f" in {time.monotonic() - started:.1f} s"
-    )
     return Staged(counters, pieces, bad_paths, spread)
 
 
@@ -194,16 +224,13 @@ def _chain(functions: Sequence[Apply]) -> Apply:
 
 
 def _read_share(
-    ids: Iterator[pa.RecordBatch],
-    shares: Sequence[Sequence[RawObject]],
-    notes: _Notes,
-    s3: S3Access,
+    ids: Iterator[pa.RecordBatch], source: Source, notes: _Notes
 ) -> Iterator[pa.RecordBatch]:
-    """Read the raw objects of the shares that a task's rows name."""
+    """Read the shares that a task's rows name."""
     for batch in ids:
         for number in batch.column(0).to_pylist():
             tally = ReadTally()
-            yield from read_requests(shares[number], tally, s3)
+            yield from source.read(source.shares[number], tally)
             notes.write_tally(number, tally)
 
 

@@ -56,21 +56,38 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class OriginalBatches:
+    """Batches that raw objects belong to, parallel to `objects`; `other` is that of the rest."""
+
+    objects: pa.StringArray
+    batches: pa.StringArray
+    other: str
+
+    def of(self, objects: pa.StringArray) -> pa.StringArray:
+        """Give the batch of each raw object."""
+        return pc.fill_null(self.batches.take(pc.index_in(objects, self.objects)), self.other)
+
+
+@dataclass(frozen=True, slots=True)
 class StagingRule:
-    """What decides the fate of an event, and where it is staged."""
+    """What decides the fate of an event, and where it is staged.
+
+    With `batches` rows are staged with the batch that their raw object belongs to.
+    """
 
     storage: Storage
     directory: str
     app_ids: tuple[str, ...]
     freshness_hours: int
     buckets: int
+    batches: OriginalBatches | None = None
 
 
 def stage_events(batches: Iterator[pa.RecordBatch], rule: StagingRule) -> Iterator[pa.RecordBatch]:
     """Stage the EVENT rows of one task; give its pieces and its counts as REPORT rows."""
     name = f"{rule.directory}/{uuid.uuid4().hex}"
-    good = _Writer(rule.storage, f"{name}.good", STAGED_EVENT)
-    bad = _Writer(rule.storage, f"{name}.bad", STAGED_BAD)
+    good = _Writer(rule.storage, f"{name}.good", _with_batch(STAGED_EVENT, rule))
+    bad = _Writer(rule.storage, f"{name}.bad", _with_batch(STAGED_BAD, rule))
     counts = dict.fromkeys(_COUNTS, 0)
     pieces: list[Piece] = []
     waiting: list[_Judged] = []
@@ -168,7 +185,7 @@ def _judge(
     is_bad = batch.column("bad_reason").is_valid()
     if pc.any(is_bad).as_py():
         rows = batch.filter(is_bad)
-        bad.write(_bad_rows(rows))
+        bad.write(_in_batches(_bad_rows(rows), rows, rule))
         discarded = pc.sum(pc.is_in(rows.column("bad_reason"), _DISCARDED)).as_py()
         counts["discarded"] += discarded
         counts["bad"] += rows.num_rows - discarded
@@ -189,7 +206,20 @@ def _judge(
     foreign = batch.num_rows - (pc.sum(registered).as_py() or 0)
     counts["foreign_app"] += foreign
     counts["too_old"] += batch.num_rows - int(keep.sum()) - foreign
-    return _Judged(batch.select(STAGED_EVENT.names), keep)
+    return _Judged(_in_batches(batch.select(STAGED_EVENT.names), batch, rule), keep)
+
+
+def _with_batch(schema: pa.Schema, rule: StagingRule) -> pa.Schema:
+    return schema.append(BAD_EVENT.field("ingest_batch")) if rule.batches else schema
+
+
+def _in_batches(rows: pa.RecordBatch, events: pa.RecordBatch, rule: StagingRule) -> pa.RecordBatch:
+    if rule.batches is None:
+        return rows
+    batches = rule.batches.of(events.column("source_object"))
+    return pa.RecordBatch.from_arrays(
+        [*rows.columns, batches], schema=_with_batch(rows.schema, rule)
+    )
 
 
 def _first_events(rows: pa.RecordBatch) -> int:

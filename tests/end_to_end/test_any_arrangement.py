@@ -8,12 +8,16 @@ import duckdb
 import pytest
 
 from clickstream_dagster.batches.objects import list_objects
+from clickstream_dagster.processing.bad_records import Selection
 from clickstream_dagster.processing.engines import spark_session
 from clickstream_dagster.processing.job import process_batch
+from clickstream_dagster.processing.replay import replay_bad_records
+from clickstream_dagster.processing.requests import BadReason
 from clickstream_dagster.processing.settings import BatchSettings
 from clickstream_dagster.resources.dbt import Warehouse, run_dbt
 from clickstream_dagster.sample.command import generate_files
 from clickstream_dagster.sample.plan import TrafficPlan
+from clickstream_plugins import sdk
 from tests.views import VIEWS
 
 PLAN = TrafficPlan(events=6_000, days=4, seed=11)
@@ -47,6 +51,13 @@ class Arrangement:
         settings = BatchSettings("demo", PLAN.app_ids, str(self.sink), name)
         counters = process_batch(self.spark, settings, list(list_objects(str(source))))
         assert counters.balanced
+
+    def replay(self) -> int:
+        """Process bad records again; give how many events that has written."""
+        settings = BatchSettings("demo", PLAN.app_ids, str(self.sink), "unused")
+        counters = replay_bad_records(lambda: self.spark, settings, Selection())
+        assert counters.imbalance() is None
+        return counters.batch.written
 
     def model(self) -> None:
         """Bring the models up to date."""
@@ -92,3 +103,23 @@ def test_one_batch_equals_shuffled_repeated_and_replayed_batches(
         apart.batch("part0", parts[0])
         apart.model()
     assert differences(together.file, apart.file) == {}
+
+
+def test_models_take_in_what_a_replay_has_mended(
+    lines: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with spark_session("sail") as spark:
+        right = Arrangement(spark, tmp_path / "right")
+        right.batch("all", lines)
+        right.model()
+
+        mended = Arrangement(spark, tmp_path / "mended")
+        with monkeypatch.context() as patch:
+            short = (10, BadReason.EVENT_NAME_TOO_LONG)
+            patch.setitem(sdk._NAMES_AND_IDS, "event_type", short)
+            mended.batch("part0", lines[::2])
+            mended.batch("part1", lines[1::2])
+        mended.model()
+        assert mended.replay() > PLAN.events / 4
+        mended.model()
+    assert differences(right.file, mended.file) == {}

@@ -8,21 +8,30 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from clickstream_dagster.processing.lake import TABLES, Lake
 
+Process = subprocess.Popen[str]
 KILLS = int(os.environ.get("CLICKSTREAM_KILLS", "12"))
 CLICKSTREAM = Path(sys.executable).parent / "clickstream"
+# A batch as small as these would do without workers.
+WITH_WORKERS = """
+from clickstream_dagster.processing import stage_pass, workers
+stage_pass.SPREAD_BYTES = workers.SPREAD_BYTES = 0
+from clickstream_dagster.cli import app
+app()
+"""
 
 
-def start(source: Path, sink: Path) -> subprocess.Popen[str]:
+def start(source: Path, sink: Path, command: Sequence[object] = (CLICKSTREAM,)) -> Process:
     """Start the processing of a source as one batch, in a group of its own."""
     return subprocess.Popen(
         [
-            *(CLICKSTREAM, "process", "--source", source, "--sink", sink, "--batch", "killed"),
+            *(*command, "process", "--source", source, "--sink", sink, "--batch", "killed"),
             *("--project-id", "demo", "--app-id", "demo_web", "--app-id", "demo_mobile"),
         ],
         stdout=subprocess.PIPE,
@@ -40,13 +49,21 @@ def finish(source: Path, sink: Path) -> dict[str, int]:
     return json.loads(output.splitlines()[-1])
 
 
-def kill(process: subprocess.Popen[str], after: float) -> bool:
-    """Kill the process and all it has started after some seconds; say whether it was at work."""
+def kill(process: Process, after: float, *, alone: bool) -> bool:
+    """Kill a process after some seconds, with all it has started or alone; say if it was at work.
+
+    Workers of one that is killed alone have to notice it by themselves.
+    """
     try:
         process.wait(after)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+        if alone:
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    process.stderr.close()
     return process.returncode == -signal.SIGKILL
 
 
@@ -101,7 +118,10 @@ def test_a_batch_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path: Path)
         # Every other time the batch has been committed before.
         if number % 2 == 0:
             shutil.rmtree(sink, ignore_errors=True)
-        killed += kill(start(raw, sink), chance.random() * seconds)
+        spread = number % 4 >= 2
+        command = (sys.executable, "-c", WITH_WORKERS) if spread else (CLICKSTREAM,)
+        started = start(raw, sink, command)
+        killed += kill(started, chance.random() * seconds, alone=number % 3 == 0)
         if number % 2:
             # What was committed before the kill is still there, whole.
             assert content(sink)["ods_event"] == expected["ods_event"]

@@ -125,6 +125,14 @@ def test_a_single_object_and_a_byte_order_mark_are_taken() -> None:
     assert decode_body('\ufeff {"a": 1}\n') == '[{"a": 1}]'
 
 
+def test_a_byte_order_mark_behind_a_body_is_no_part_of_json_however_it_is_packed() -> None:
+    import base64
+
+    text = plain(event()) + "\ufeff"
+    assert decode_body(text) == text
+    assert decode_body(base64.b64encode(text.encode()).decode()) == text
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

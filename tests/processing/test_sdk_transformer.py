@@ -22,6 +22,7 @@ def transform(*bodies: str) -> list[dict]:
             "body": body,
             "source_object": "object",
             "source_line": number,
+            "first_position": 0,
             "record": json.dumps({"rid": f"r{number}", "data": body}).encode(),
         }
         for number, body in enumerate(bodies)
