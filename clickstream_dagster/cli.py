@@ -40,6 +40,10 @@ Endpoint = Annotated[
 GlueEndpoint = Annotated[
     str | None, typer.Option(help="Address of the Glue catalog. Default: as boto3 finds it.")
 ]
+KmsKey = Annotated[
+    str | None,
+    typer.Option(help="Id, alias or ARN of the KMS key that encrypts what is written to S3."),
+]
 
 
 @app.callback()
@@ -184,10 +188,7 @@ def process(
     profile: Profile = None,
     endpoint_url: Endpoint = None,
     glue_endpoint_url: GlueEndpoint = None,
-    kms_key_id: Annotated[
-        str | None,
-        typer.Option(help="Id, alias or ARN of the KMS key that encrypts what is written to S3."),
-    ] = None,
+    kms_key_id: KmsKey = None,
 ) -> None:
     """Process raw objects into the lake tables ods_event and bad_event, as one batch.
 
@@ -216,6 +217,55 @@ def process(
         )
         counters = process_source(source, batch, settings, engine)
     typer.echo(json.dumps(counters.as_dict()))
+
+
+@app.command()
+def maintain(
+    sink: Annotated[str, typer.Option(help="Lake that `process` wrote to.")],
+    project_id: Annotated[str, typer.Option(help="Project in the lake.")],
+    target_mb: Annotated[
+        int, typer.Option(help="Size of compacted files; files below half of it are compacted.")
+    ] = 256,
+    max_gb: Annotated[
+        float, typer.Option(help="Most that one run compacts of a table, worst partitions first.")
+    ] = 10.0,
+    keep_snapshots_days: Annotated[
+        int, typer.Option(help="Days for which a snapshot can be read after its replacement.")
+    ] = 7,
+    keep_last: Annotated[
+        int, typer.Option(help="Snapshots that are kept however old they are.")
+    ] = 1,
+    orphans_older_than_hours: Annotated[
+        int, typer.Option(help="Age above which files that no snapshot needs are removed.")
+    ] = 72,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be done.")
+    ] = False,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    glue_endpoint_url: GlueEndpoint = None,
+    kms_key_id: KmsKey = None,
+) -> None:
+    """Compact small files of the lake, expire old snapshots, remove files that nothing needs.
+
+    Batches can go on meanwhile. The last line on standard output is a JSON object of counters.
+    """
+    from clickstream_dagster.batches.s3 import S3Access
+    from clickstream_dagster.processing.maintenance import MaintenanceSettings
+    from clickstream_dagster.processing.maintenance_command import maintain_lake
+
+    with plain_errors():
+        settings = MaintenanceSettings(
+            target_mb=target_mb,
+            keep_snapshots_days=keep_snapshots_days,
+            keep_last=keep_last,
+            orphans_after_hours=orphans_older_than_hours,
+            max_gb=max_gb,
+        )
+        s3 = S3Access(region, profile, endpoint_url, kms_key_id, glue_endpoint_url)
+        report = maintain_lake(sink, project_id, s3, settings, dry_run=dry_run)
+    typer.echo(json.dumps(report.counters()))
 
 
 @app.command()

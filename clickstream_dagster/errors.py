@@ -21,6 +21,10 @@ class LakeError(ClickstreamError):
     """A lake that can't be opened or written."""
 
 
+class HeldError(LakeError):
+    """A lake in which another process is at what this one would do."""
+
+
 class UnknownCommitError(LakeError):
     """A commit that may have been made or not: its answer was lost."""
 

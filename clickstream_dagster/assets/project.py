@@ -13,6 +13,7 @@ from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.batches.store import open_store
 from clickstream_dagster.batches.windows import Window
 from clickstream_dagster.checks.quality import Bounds
+from clickstream_dagster.processing.maintenance import MaintenanceSettings
 from clickstream_dagster.processing.plugins import PluginChoice
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Project:
     `warehouse` is a DuckDB file; `dbt_state` is the directory of dbt's manifest and runs.
     `partitions` are the windows of the processing interval. `queue_url` is the SQS queue that
     announces raw objects; without it the arrival sensor lists them. `root` is the Dagster
-    project's directory, from which relative paths in a plug-in's config start.
+    project's directory, from which relative paths in a plug-in's config start. The lake is
+    maintained at the ticks of `maintenance_cron`, in UTC.
     """
 
     project_id: str
@@ -52,6 +54,8 @@ class Project:
     s3: S3Access = field(default_factory=S3Access)
     queue_url: str | None = None
     correct_clocks: bool = True
+    maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
+    maintenance_cron: str = "0 3 * * *"
 
     def enriches(self, name: str) -> bool:
         """Whether an enrichment of that name is chosen."""

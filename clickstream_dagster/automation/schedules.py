@@ -1,10 +1,11 @@
-"""The interval schedule: each window is processed when it has ended, after some grace."""
+"""Schedules: each window is processed when it has ended, and the lake is maintained."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from clickstream_dagster.assets.maintenance import NAME as MAINTENANCE
 from clickstream_dagster.assets.project import Project, last_ended
 from clickstream_dagster.errors import SettingError
 
@@ -18,9 +19,38 @@ def pipeline_job(project: Project) -> "UnresolvedAssetJobDefinition":
     """Build the job from the raw files to the views: what schedule, sensor and backfills run."""
     return dg.define_asset_job(
         project.name("pipeline"),
-        selection=dg.AssetSelection.key_prefixes([project.project_id]),
+        selection=dg.AssetSelection.key_prefixes([project.project_id])
+        - dg.AssetSelection.assets(project.key(MAINTENANCE)),
         description="Raw files to views: opens windows, processes them, brings the models up to "
         "date.",
+        tags=project.tags,
+    )
+
+
+def maintenance_job(project: Project) -> "UnresolvedAssetJobDefinition":
+    """Build the job that maintains the lake."""
+    return dg.define_asset_job(
+        project.name("maintenance"),
+        selection=dg.AssetSelection.assets(project.key(MAINTENANCE)),
+        description="Compacts small files of the lake, expires old snapshots and removes what "
+        "nothing needs.",
+        tags=project.tags,
+    )
+
+
+def maintenance_schedule(
+    project: Project, job: "UnresolvedAssetJobDefinition"
+) -> dg.ScheduleDefinition:
+    """Build the schedule of the maintenance. It starts by itself if the batches do."""
+    return dg.ScheduleDefinition(
+        name=project.name("maintenance"),
+        job=job,
+        cron_schedule=project.maintenance_cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING
+        if project.trigger
+        else dg.DefaultScheduleStatus.STOPPED,
+        description="Maintains the lake.",
         tags=project.tags,
     )
 

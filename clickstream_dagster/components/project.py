@@ -12,6 +12,7 @@ from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
 from clickstream_dagster.checks.quality import Bounds
 from clickstream_dagster.components.emr import EmrServerless
+from clickstream_dagster.components.maintenance import Maintenance
 from clickstream_dagster.components.plugins import (
     ChosenPlugin,
     require,
@@ -86,9 +87,11 @@ class Quality(dg.Model, dg.Resolvable):
 class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     """A clickstream project: its apps' behaviour events from raw files to views.
 
-    Gives the assets `<project_id>/raw_batch`, `ods_event`, `bad_event` and `duckdb/<model>`, the
-    jobs `<project_id>_pipeline` and `<project_id>_replay`, the schedule `<project_id>_interval` and
-    the sensor `<project_id>_arrivals`. Only project_id, app_ids and start_date are needed.
+    Gives the assets `<project_id>/raw_batch`, `ods_event`, `bad_event`, `duckdb/<model>` and
+    `lake_maintenance`, the jobs `<project_id>_pipeline`, `<project_id>_replay` and
+    `<project_id>_maintenance`, the schedules `<project_id>_interval` and
+    `<project_id>_maintenance`, and the sensor `<project_id>_arrivals`. Only project_id, app_ids and
+    start_date are needed.
     """
 
     project_id: Annotated[
@@ -233,6 +236,9 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             description="Owners of the assets: e-mail addresses or team:name.",
         ),
     ] = Field(default_factory=list)
+    maintenance: Annotated[
+        Maintenance, describe(description="How the lake's files are kept in good order, and when.")
+    ] = Field(default_factory=Maintenance)
     quality: Annotated[Quality, describe(description="Bounds of the quality checks.")] = Field(
         default_factory=Quality
     )
@@ -429,6 +435,8 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             grace_minutes=self.grace_minutes,
             s3=self.s3.access(),
             queue_url=self.arrivals.queue_url,
+            maintenance=self.maintenance.settings(),
+            maintenance_cron=self.maintenance.cron,
         )
 
     def spark_engine(self) -> "SparkEngine | EmrServerlessEngine":
@@ -440,25 +448,37 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         return SparkEngine(engine=self.engine)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Compose the project's assets, checks, job, schedule and sensor."""
+        """Compose the project's assets, checks, jobs, schedules and sensor."""
         from clickstream_dagster.assets.events import lake_events
+        from clickstream_dagster.assets.maintenance import lake_maintenance
         from clickstream_dagster.assets.models import duckdb_models
         from clickstream_dagster.assets.raw import raw_batch
         from clickstream_dagster.automation.arrivals import arrival_sensor
         from clickstream_dagster.automation.replay import replay_job
-        from clickstream_dagster.automation.schedules import interval_schedule, pipeline_job
+        from clickstream_dagster.automation.schedules import (
+            interval_schedule,
+            maintenance_job,
+            maintenance_schedule,
+            pipeline_job,
+        )
         from clickstream_dagster.resources.spark import SparkEngine
 
         project = self.project(context.project_root)
         job = pipeline_job(project)
+        maintenance = maintenance_job(project)
+        local = SparkEngine(engine=project.local_engine)
         return dg.Definitions(
             assets=[
                 raw_batch(project),
                 lake_events(project, self.spark_engine()),
                 *([duckdb_models(project)] if project.warehouse else []),
+                lake_maintenance(project),
             ],
-            jobs=[job, replay_job(project, SparkEngine(engine=project.local_engine))],
-            schedules=[interval_schedule(project, job)],
+            jobs=[job, replay_job(project, local), maintenance],
+            schedules=[
+                interval_schedule(project, job),
+                maintenance_schedule(project, maintenance),
+            ],
             sensors=[arrival_sensor(project, job)],
         )
 

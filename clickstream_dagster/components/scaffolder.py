@@ -40,6 +40,12 @@ attributes:
   # enrichments: [ua, ip] # traffic_source tells campaigns and channels
   # geo_database: data/geo/city.mmdb # `clickstream geo fetch` gets it; else events have no place
 
+  # maintenance: # of the lake's files; starts with the trigger
+  #   cron: "0 3 * * *"
+  #   target_file_mb: 256
+  #   keep_snapshots_days: 7
+  #   orphans_after_hours: 72
+
   # owners: ["team:growth"]
   # quality: # a batch outside these bounds gets a warning
   #   max_bad_ratio: 0.02

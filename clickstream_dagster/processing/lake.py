@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot
 
 _SCHEMA_TRIES = 5
 ATTEMPT = "clickstream.attempt"
@@ -53,16 +54,31 @@ TABLE_PROPERTIES = {
 }
 
 
+MAINTAINED = "clickstream.maintain"
+"""Property of the snapshots of maintenance: no row differs from the snapshot before."""
+
+_MERGED_MANIFESTS = {
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "2",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class LakeFile:
-    """One live data file: its path, rows and the smallest and greatest batch name in it."""
+    """One live data file: its path, rows, size and the smallest and greatest batch name in it."""
 
     path: str
     rows: int
+    bytes: int
     partition: tuple[object, ...]
     first_batch: str | None
     last_batch: str | None
     entry: "DataFile"
+
+    @property
+    def folder(self) -> str:
+        """The folder of its partition."""
+        return self.path.rpartition("/")[0]
 
     def may_hold(self, batch: str) -> bool:
         """Whether rows of `batch` may be in the file."""
@@ -73,6 +89,14 @@ class LakeFile:
     def holds_only(self, batch: str) -> bool:
         """Whether every row of the file is of `batch`."""
         return self.first_batch == self.last_batch == batch
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFiles:
+    """Paths that snapshots need: of data files, and of manifests and their lists."""
+
+    data: set[str]
+    metadata: set[str]
 
 
 class Lake:
@@ -99,11 +123,19 @@ class Lake:
         from pyiceberg.catalog.sql import SqlCatalog
         from sqlalchemy.exc import OperationalError
 
-        try:
-            Path(self.root).mkdir(parents=True, exist_ok=True)
+        def connect() -> "Catalog":
             return SqlCatalog(
                 "clickstream", uri=f"sqlite:///{self.root}/catalog.db", warehouse=self.root
             )
+
+        try:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+            try:
+                return connect()
+            except OperationalError as error:
+                if "already exists" not in str(error):
+                    raise
+                return connect()  # another process has made its tables at the same moment
         except (OSError, OperationalError) as error:
             raise LakeError(
                 f"the sink {self.root} can't be used as a lake: {error}; name a directory that"
@@ -129,7 +161,7 @@ class Lake:
         A table of an earlier version gets the columns that have been added since, behind its own;
         they are null in the rows that it holds.
         """
-        from pyiceberg.exceptions import TableAlreadyExistsError
+        from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
 
         with self._errors():
             found = self._load(name)
@@ -137,7 +169,8 @@ class Lake:
                 return self._with_new_columns(found, name)
             try:
                 return self._create(name)
-            except TableAlreadyExistsError:  # another batch was quicker
+            # Another batch was quicker.
+            except (TableAlreadyExistsError, CommitFailedException):
                 return self.catalog.load_table((self.project_id, name))
 
     def _load(self, name: str) -> "Table | None":
@@ -225,6 +258,7 @@ class Lake:
             LakeFile(
                 path=task.file.file_path.removeprefix("file://"),
                 rows=task.file.record_count,
+                bytes=task.file.file_size_in_bytes,
                 partition=tuple(task.file.partition),
                 first_batch=bound(task.file.lower_bounds),
                 last_batch=bound(task.file.upper_bounds),
@@ -239,6 +273,28 @@ class Lake:
             return []
         return sorted(file.path for file in self.files(name))
 
+    def snapshot(self, name: str) -> int | None:
+        """Give the id of the current snapshot of a table, None before the first one."""
+        return self.table(name).metadata.current_snapshot_id
+
+    def only_maintained(self, name: str, since: int | None) -> bool:
+        """Whether no batch has changed a table since a snapshot, only maintenance."""
+        metadata = self.table(name).metadata
+        found = metadata.current_snapshot_id
+        while found is not None and found != since:
+            snapshot = metadata.snapshot_by_id(found)
+            if snapshot is None or not (snapshot.summary and snapshot.summary.get(MAINTAINED)):
+                return False
+            found = snapshot.parent_snapshot_id
+        return found == since
+
+    def kept_files(self, name: str) -> set[str]:
+        """Give the paths of the data files that any snapshot has: readers may be at them."""
+        if not self.has(name):
+            return set()
+        table = self.table(name)
+        return files_of(table, table.metadata.snapshots).data
+
     def commit(
         self,
         table: "Table",
@@ -246,13 +302,16 @@ class Lake:
         remove: Iterable[LakeFile],
         add: Sequence[str],
         properties: Mapping[str, str],
+        merge_manifests: bool = False,
     ) -> None:
         """Swap data files in one overwrite snapshot; nothing is visible before it is made.
 
         `table` is the state that the caller read: when another writer has committed since then,
         pyiceberg's CommitFailedException is raised and nothing has changed. `add` are paths of
-        Parquet files with the table's field ids, each inside one partition. Raises
-        UnknownCommitError when the answer of the catalog was lost and it can't be asked.
+        Parquet files with the table's field ids, each inside one partition. With
+        `merge_manifests` the table's manifests become few and full, by an empty append that
+        pyiceberg merges, in the same commit. Raises UnknownCommitError when the answer of the
+        catalog was lost and it can't be asked.
         """
         from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
@@ -272,6 +331,11 @@ class Lake:
                         snapshot.delete_data_file(file.entry)
                     for entry in entries:
                         snapshot.append_data_file(entry)
+                if merge_manifests:
+                    transaction.set_properties(_MERGED_MANIFESTS)
+                    transaction.update_snapshot(
+                        snapshot_properties=dict(properties)
+                    ).merge_append().commit()
         except Exception as error:
             if not self.in_glue:
                 raise
@@ -279,6 +343,16 @@ class Lake:
                 with self._errors():
                     raise
             self._settle(table.name()[-1], properties[ATTEMPT], error)
+
+    def expire(self, table: "Table", snapshots: Iterable[int]) -> None:
+        """Take snapshots out of a table by their ids; their files stay.
+
+        `table` is the state that the caller read: when another writer has committed since then,
+        pyiceberg's CommitFailedException is raised and nothing has changed. After a LakeError
+        they may be gone.
+        """
+        with self._errors():
+            table.maintenance.expire_snapshots().by_ids(sorted(snapshots)).commit()
 
     def _settle(self, name: str, attempt: str, lost: Exception) -> None:
         """Return if the commit of an attempt, whose answer was lost, was made all the same.
@@ -314,6 +388,29 @@ def _is_lost_answer(error: Exception) -> bool:
     if isinstance(error, ClientError):
         return error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
     return isinstance(error, HTTPClientError)
+
+
+def files_of(table: "Table", snapshots: Sequence["Snapshot"]) -> SnapshotFiles:
+    """Give the files that snapshots of a table need; each manifest is read once."""
+    with ThreadPoolExecutor(8) as pool:
+        lists = list(pool.map(lambda snapshot: snapshot.manifests(table.io), snapshots))
+        manifests = {manifest.manifest_path: manifest for list_ in lists for manifest in list_}
+        entries = pool.map(
+            lambda manifest: manifest.fetch_manifest_entry(table.io, discard_deleted=True),
+            manifests.values(),
+        )
+        data = {
+            entry.data_file.file_path.removeprefix("file://")
+            for of_manifest in entries
+            for entry in of_manifest
+        }
+    return SnapshotFiles(
+        data=data,
+        metadata={
+            path.removeprefix("file://")
+            for path in (*manifests, *(snapshot.manifest_list for snapshot in snapshots))
+        },
+    )
 
 
 def file_schema(table: "Table") -> pa.Schema:

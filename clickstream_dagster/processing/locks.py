@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from clickstream_dagster.batches.objects import split_object
 from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
-from clickstream_dagster.errors import LakeError
+from clickstream_dagster.errors import HeldError, LakeError
 
 TERM_SECONDS = 60.0
 """A lease that has not been renewed for so long has no owner: its process was killed."""
@@ -24,7 +24,7 @@ _RIGHT = "s3:GetObject, s3:PutObject and s3:ListBucket"
 
 
 class Lock(Protocol):
-    """Is held from its making until `release`. Its making raises LakeError while another holds."""
+    """Is held from its making until `release`. Its making raises HeldError while another holds."""
 
     def require(self) -> None:
         """Raise LakeError unless it is still held."""
@@ -34,7 +34,7 @@ class Lock(Protocol):
 
 
 class FileLock:
-    """A lock of the operating system, which ends with the process. Raises LakeError, OSError."""
+    """A lock of the operating system, which ends with the process. Raises HeldError, OSError."""
 
     def __init__(self, path: str, what: str) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -181,8 +181,8 @@ class Lease:
         )
 
 
-def _held(what: str, more: str = "") -> LakeError:
-    return LakeError(
+def _held(what: str, more: str = "") -> HeldError:
+    return HeldError(
         f"{what} is being processed by another process; wait until that has ended: running it"
         f" again then changes nothing{more}"
     )

@@ -25,6 +25,7 @@ from clickstream_dagster.processing.merging import (
     arrival_day,
     merge_units,
     open_data_file,
+    with_columns,
     write_bad_rows,
 )
 from clickstream_dagster.processing.plugins import spark_schema
@@ -40,9 +41,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-COMMIT_TRIES = 5
+COMMIT_TRIES = 20
 _READERS = 8
-UNIT_ROWS = 1_500_000
+
+# An event takes about 70 bytes of a data file: files of 140 to 280 MB.
+MIN_UNIT_ROWS = 2_000_000
+MAX_UNIT_ROWS = 4_000_000
 _EPOCH = date(1970, 1, 1)
 
 
@@ -60,12 +64,16 @@ def merge_and_commit(
     """
     started = time.monotonic()
     counters = with_retries(
+        lake,
+        "ods_event",
         settings.batch,
         attempt,
         tell,
         lambda: merge_events(spark, settings, lake, attempt, staged),
     )
     with_retries(
+        lake,
+        "bad_event",
         settings.batch,
         attempt,
         tell,
@@ -78,22 +86,28 @@ def merge_and_commit(
     return counters
 
 
-def with_retries(batch: str, attempt: Attempt, tell: Progress, step: Callable[[], T]) -> T:
-    """Give what a step that ends in a commit gives; it is done again after a conflict.
+def with_retries(
+    lake: Lake, table: str, batch: str, attempt: Attempt, tell: Progress, step: Callable[[], T]
+) -> T:
+    """Give what a step that ends in a commit to a table gives; it is done again after a conflict.
 
     Another batch that has committed since the lake was read has rows that were not looked at: what
-    was written is removed, and the next try reads them. Raises LakeError after some tries.
+    was written is removed, and the next try reads them. Raises LakeError after some tries; those
+    that met maintenance only are not counted.
     """
     from pyiceberg.exceptions import CommitFailedException, ValidationException
 
-    for _ in range(COMMIT_TRIES):
+    tries = 0
+    while tries < COMMIT_TRIES:
+        state = lake.snapshot(table)
         try:
             return step()
         except (CommitFailedException, ValidationException):
+            tries += not lake.only_maintained(table, state)
             attempt.remove_uncommitted()
-            tell("another batch has changed the lake meanwhile: merging again")
+            tell(f"{table} has changed meanwhile: merging again")
     raise LakeError(
-        f"the batch {batch} could not be committed: other writers changed the lake"
+        f"the batch {batch} could not be committed: other batches changed the lake"
         f" {COMMIT_TRIES} times meanwhile; run it again"
     )
 
@@ -131,13 +145,13 @@ def merge_events(
         else:
             gone.setdefault(value["path"], set()).update(value["rows"])
     corrected = [file for file in live if file.path in gone]
-    attempt.will_write("ods_event", map(folder_of, corrected))
+    attempt.will_write("ods_event", {file.folder for file in corrected})
     rewritten = [rewrite(file, gone[file.path], rule) for file in corrected]
     written += [path for path in rewritten if path]
     counters.data_files = len(written)
     if not (replaces or written or corrected):
         return counters
-    with attempt.committing():
+    with attempt.committing("ods_event"):
         lake.commit(
             table,
             remove=[*replaced, *corrected],
@@ -178,9 +192,9 @@ def _write_bad(
     written, counters.bad_repeated = write_bad_rows(
         staged.bad_paths, others, rule, partial(attempt.will_write, "bad_event")
     )
-    attempt.will_write("bad_event", map(folder_of, shared))
+    attempt.will_write("bad_event", {file.folder for file in shared})
     rewritten = [rewrite(file, set(), rule) for file in shared]
-    with attempt.committing():
+    with attempt.committing("bad_event"):
         lake.commit(
             table,
             remove=[*replaced, *shared],
@@ -208,7 +222,10 @@ def _units(
     shared: Sequence[LakeFile],
     tasks: int,
 ) -> list[MergeUnit]:
-    """Group staged pieces by app and day; a large day is cut at bucket borders, for `tasks`."""
+    """Group staged pieces by app and day; a large day is cut at bucket borders.
+
+    A unit becomes a file, so no day is cut into smaller ones for the sake of idle cores.
+    """
     gone = {file.path for file in replaced}
     shared_paths = frozenset(file.path for file in shared)
     lake_files: dict[tuple[object, ...], list[str]] = {}
@@ -217,14 +234,15 @@ def _units(
             lake_files.setdefault(file.partition, []).append(file.path)
     groups: dict[tuple[object, ...], list[Piece]] = {}
     total = sum(piece.rows for piece in pieces)
-    limit = min(UNIT_ROWS, max(1, -(-total // tasks)))
+    limit = min(MAX_UNIT_ROWS, max(MIN_UNIT_ROWS, -(-total // tasks)))
     for piece in pieces:
         groups.setdefault((piece.app_id, piece.event_date), []).append(piece)
     units: list[MergeUnit] = []
     for (app_id, event_date), group in sorted(groups.items()):
         epoch_day = (event_date - _EPOCH).days
         known = tuple(lake_files.get((app_id, epoch_day), ()))
-        for part in whole_buckets(group, limit):
+        rows = sum(piece.rows for piece in group)
+        for part in whole_buckets(group, -(-rows // max(1, rows // limit))):
             units.append(
                 MergeUnit(
                     name=f"{len(units):05d}",
@@ -265,17 +283,12 @@ def _merge_share(
             yield from merge_units(shares[number], rule)
 
 
-def folder_of(file: LakeFile) -> str:
-    """Give the folder that a data file lies in."""
-    return file.path.rpartition("/")[0]
-
-
 def rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
     """Write a live file again without some rows and without rows of the batch at hand.
 
     Gives its path, None when no row is left.
     """
-    path = f"{folder_of(file)}/{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
+    path = f"{file.folder}/{rule.attempt}-corrected-{uuid.uuid4().hex[:8]}.parquet"
     first = kept = 0
     with (
         rule.storage.open(file.path) as opened,
@@ -292,14 +305,7 @@ def rewrite(file: LakeFile, rows: set[int], rule: WriteRule) -> str | None:
             part = group.filter(pa.array(keep))
             if part.num_rows == 0:
                 continue  # a row group without rows has no statistics, and Iceberg needs them
-            # A file of an earlier version lacks the columns that have been added since.
-            columns = [
-                part.column(field.name)
-                if field.name in part.column_names
-                else pa.nulls(part.num_rows, field.type)
-                for field in rule.schema
-            ]
-            writer.write_table(pa.table(columns, schema=rule.schema))
+            writer.write_table(with_columns(part, rule.schema))
     if kept:
         return path
     rule.storage.remove([path])

@@ -22,7 +22,7 @@ from clickstream_dagster.processing.staging import Piece, report_batch, whole_bu
 from clickstream_dagster.processing.storage import Storage
 
 ROW_GROUP_ROWS = 131_072
-FILE_BYTES = 256 << 20
+FILE_BYTES = 480 << 20
 
 _COUNTS = (
     *("written", "duplicate", "superseded"),
@@ -35,7 +35,7 @@ _EPOCH = date(1970, 1, 1)
 _HOUR_MS = 3_600_000
 _UNIQUE = ("event_id", "request_id", "_value", "_micros", "timestamp", "timestamp_offset")
 _ARRIVAL = ["ingest_timestamp", "request_id", "request_position"]
-_FILE_ORDER = [
+FILE_ORDER = [
     ("user_pseudo_id", "ascending"),
     ("event_timestamp", "ascending"),
     ("event_id", "ascending"),
@@ -110,7 +110,7 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
         with _DataFiles(rule, unit.name, paths) as files:
             for pieces in whole_buckets(unit.pieces, ROW_GROUP_ROWS):
                 rows = read_pieces(pieces, rule.storage)
-                order = pc.sort_indices(rows, _FILE_ORDER)
+                order = pc.sort_indices(rows, FILE_ORDER)
                 order = order.filter(pa.array(_first_copies(rows, keys)).take(order))
                 counts["duplicate"] += rows.num_rows - len(order)
                 kept = rows.take(order)
@@ -292,6 +292,20 @@ def _leaves(path: str, type_: pa.DataType) -> list[str]:
     return [path]
 
 
+def with_columns(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Give the rows of a data file with all columns of the table.
+
+    A file of an earlier version lacks the columns that have been added since: they are null.
+    """
+    columns = [
+        rows.column(field.name)
+        if field.name in rows.column_names
+        else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
 def in_file_schema(rows: pa.Table, schema: pa.Schema, batch: str) -> pa.Table:
     """Give the rows with Iceberg's field ids, and with the batch if they have none of their own."""
     if "ingest_batch" not in rows.column_names:
@@ -308,9 +322,9 @@ def write_bad_rows(
 ) -> tuple[list[str], int]:
     """Write the staged bad rows, a file per day of arrival, batch by batch.
 
-    `lake_files` are live files and their days: a record that another batch has in one of them, or
-    that came twice, is not written again. `will_write` is told of each folder before its first
-    file. Gives the files, and how many records were not written.
+    `lake_files` are the files with rows of other batches and their days: a record that one of
+    these rows has, or that came twice, is not written again. `will_write` is told of each folder
+    before its first file. Gives the files, and how many records were not written.
     """
     written: list[str] = []
     repeated = 0

@@ -32,7 +32,6 @@ from clickstream_dagster.processing.job import clear_errors, load_steps
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.processing.merge_pass import (
     COMMIT_TRIES,
-    folder_of,
     merge_events,
     rewrite,
     snapshot_properties,
@@ -177,6 +176,8 @@ class _SliceReplay:
         """Commit both tables; give the counts, None when it has to be done again."""
         before = _snapshot_id(self.lake)
         counters = with_retries(
+            self.lake,
+            "ods_event",
             settings.batch,
             self.attempt,
             self.tell,
@@ -185,6 +186,8 @@ class _SliceReplay:
             ),
         )
         done = with_retries(
+            self.lake,
+            "bad_event",
             settings.batch,
             self.attempt,
             self.tell,
@@ -269,11 +272,11 @@ class _SliceReplay:
             places = {place for place, key in enumerate(keys) if key in gone}
             if places:
                 replaced.append(file)
-                will_write([folder_of(file)])
+                will_write([file.folder])
                 path = rewrite(file, places, rule)
                 changed += [path] if path else []
         if written or replaced:
-            with self.attempt.committing():
+            with self.attempt.committing("bad_event"):
                 self.lake.commit(
                     table,
                     remove=replaced,

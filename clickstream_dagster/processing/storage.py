@@ -22,6 +22,15 @@ from clickstream_dagster.processing.locks import FileLock, Lease, Lock
 _DELETED_AT_ONCE = 1_000
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file: its path, size in bytes and the time it was written, in seconds since 1970."""
+
+    path: str
+    bytes: int
+    written: float
+
+
 class Storage(Protocol):
     """Files by path. On S3 every call raises LakeError when S3 refuses or can't be reached."""
 
@@ -40,6 +49,15 @@ class Storage(Protocol):
     def names(self, folder: str, start: str = "") -> list[str]:
         """Give the names directly in a folder, of files and folders, that begin with `start`."""
 
+    def files(self, folder: str) -> Iterator[StoredFile]:
+        """Give all files below a folder; those that vanish meanwhile may be left out."""
+
+    def scratch(self, path: str) -> AbstractContextManager[str]:
+        """Give the local path of a file that is gone when the block has ended.
+
+        It is at `path` where that is local, and in the system's temporary directory otherwise.
+        """
+
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files; those that are not there are no mistake."""
 
@@ -47,7 +65,7 @@ class Storage(Protocol):
         """Remove a folder and all below it."""
 
     def lock(self, path: str, what: str) -> Lock:
-        """Lock `what` by a file; raises LakeError while another process has it."""
+        """Lock `what` by a file; raises HeldError while another process has it."""
 
 
 def storage_of(address: str, s3: S3Access) -> Storage:
@@ -90,6 +108,24 @@ class LocalStorage:
         except FileNotFoundError:
             return []
 
+    def files(self, folder: str) -> Iterator[StoredFile]:
+        for directory, _, names in os.walk(folder):
+            for name in names:
+                path = os.path.join(directory, name)
+                try:
+                    status = os.stat(path)
+                except FileNotFoundError:
+                    continue
+                yield StoredFile(path, status.st_size, status.st_mtime)
+
+    @contextmanager
+    def scratch(self, path: str) -> Iterator[str]:
+        with self.writing(path) as local:
+            try:
+                yield local
+            finally:
+                self.remove([local])
+
     def remove(self, paths: Iterable[str]) -> None:
         for path in paths:
             try:
@@ -119,13 +155,18 @@ class S3Storage:
 
     @contextmanager
     def writing(self, path: str) -> Iterator[str]:
-        handle, local = tempfile.mkstemp(prefix="clickstream-")
-        os.close(handle)
-        try:
+        with self.scratch(path) as local:
             yield local
             bucket, key = split_object(path)
             with open(local, "rb") as file, self._errors(path, "s3:PutObject"):
                 self._client.upload_fileobj(file, bucket, key, ExtraArgs=self.s3.encryption())
+
+    @contextmanager
+    def scratch(self, path: str) -> Iterator[str]:
+        handle, local = tempfile.mkstemp(prefix="clickstream-")
+        os.close(handle)
+        try:
+            yield local
         finally:
             os.remove(local)
 
@@ -152,6 +193,16 @@ class S3Storage:
                 found += [item["Prefix"].rstrip("/") for item in page.get("CommonPrefixes", ())]
         return sorted(name for key in found if (name := key.removeprefix(prefix)))
 
+    def files(self, folder: str) -> Iterator[StoredFile]:
+        bucket, key = split_object(folder)
+        with self._errors(folder, "s3:ListBucket"):
+            for item in self._below(bucket, key):
+                yield StoredFile(
+                    path=f"{S3_SCHEME}{bucket}/{item['Key']}",
+                    bytes=item["Size"],
+                    written=item["LastModified"].timestamp(),
+                )
+
     def remove(self, paths: Iterable[str]) -> None:
         by_bucket: dict[str, list[str]] = {}
         for path in paths:
@@ -163,14 +214,17 @@ class S3Storage:
     def remove_folder(self, folder: str) -> None:
         bucket, key = split_object(folder)
         with self._errors(folder, "s3:ListBucket"):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=bucket, Prefix=f"{key}/"
-            )
-            for page in pages:
-                self._remove(bucket, [item["Key"] for item in page.get("Contents", ())])
+            self._remove(bucket, [item["Key"] for item in self._below(bucket, key)])
 
     def lock(self, path: str, what: str) -> Lock:
         return Lease(path, what, self.s3)
+
+    def _below(self, bucket: str, key: str) -> Iterator[dict[str, Any]]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=f"{key}/"
+        )
+        for page in pages:
+            yield from page.get("Contents", ())
 
     def _remove(self, bucket: str, keys: list[str]) -> None:
         for first in range(0, len(keys), _DELETED_AT_ONCE):

@@ -2,10 +2,12 @@
 
 `ods_event` reads exactly the data files of the table's current snapshot, and `ods_event_file`
 lists them. The snapshot is looked up once in a run of dbt, so that all models see the same one.
+`ods_event_moved` tells which files hold the rows of others now that the warehouse has loaded.
 """
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ from dbt_common.invocation import get_invocation_id
 from clickstream_dagster.batches.objects import S3_SCHEME
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import LakeError, SettingError
+from clickstream_dagster.processing.compaction import former_files
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.processing.schema import ODS_EVENT
 from clickstream_dagster.resources.warehouse_name import require_own_name
 
 TABLE = "ods_event"
 FILE_COLUMN = "lake_file"
+LEDGER = "clickstream_load_file"
 
 
 class Plugin(BasePlugin):
@@ -124,6 +128,32 @@ def show_lake(
         f"create or replace view {schema}.{TABLE}_file as"
         f" select unnest({_literals(files)}::varchar[]) as {FILE_COLUMN}"
     )
+    moved = _moved(conn, lake, files)
+    conn.execute(
+        f"create or replace view {schema}.{TABLE}_moved as"
+        f" select unnest({_literals([new for new, _ in moved])}::varchar[]) as {FILE_COLUMN},"
+        f" unnest({_literals([former for _, former in moved])}::varchar[]) as former_file"
+    )
+
+
+def _moved(conn: duckdb.DuckDBPyConnection, lake: Lake, files: list[str]) -> list[tuple[str, str]]:
+    """Give the compacted files that the warehouse does not know, each with the ones that it does.
+
+    Only files that are new to the ledger (dbt_project/macros/arrival/ledger.sql) are opened.
+    """
+    if not conn.execute(
+        "select 1 from duckdb_tables() where schema_name = ? and table_name = ?",
+        [lake.project_id, LEDGER],
+    ).fetchall():
+        return []
+    rows = conn.execute(
+        f"select distinct {FILE_COLUMN} from {_identifier(lake.project_id)}.{LEDGER}"
+    ).fetchall()
+    known = {os.path.basename(path): path for (path,) in rows}
+    new = sorted(set(files) - set(known.values()))
+    with ThreadPoolExecutor(8) as pool:
+        former = pool.map(lambda file: former_files(lake.storage, file, known) or [], new)
+        return [(file, path) for file, paths in zip(new, former, strict=True) for path in paths]
 
 
 def _events(conn: duckdb.DuckDBPyConnection, lake: Lake, files: list[str]) -> str:

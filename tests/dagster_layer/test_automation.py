@@ -13,7 +13,13 @@ from clickstream_dagster.automation.arrivals import (
     arrival_sensor,
     windows_with_arrivals,
 )
-from clickstream_dagster.automation.schedules import delayed, interval_schedule, pipeline_job
+from clickstream_dagster.automation.schedules import (
+    delayed,
+    interval_schedule,
+    maintenance_job,
+    maintenance_schedule,
+    pipeline_job,
+)
 from clickstream_dagster.batches.windows import hour_folder
 from clickstream_dagster.errors import SettingError, SourceError
 
@@ -79,6 +85,8 @@ def test_only_the_trigger_starts_by_itself(project, trigger, schedule_runs, sens
     job = pipeline_job(shop)
     running = dg.DefaultScheduleStatus.RUNNING
     assert (interval_schedule(shop, job).default_status == running) is schedule_runs
+    maintenance = maintenance_schedule(shop, maintenance_job(shop))
+    assert (maintenance.default_status == running) is (trigger is not None)
     sensor_running = dg.DefaultSensorStatus.RUNNING
     assert (arrival_sensor(shop, job).default_status == sensor_running) is sensor_runs
 

@@ -74,6 +74,8 @@ def test_an_end_date_ends_the_windows(component):
         ({"project_id": "temp"}, "'temp' is a name that DuckDB keeps for itself"),
         ({"quality": {"max_bad_ratio": 1.5}}, "max_bad_ratio"),
         ({"trigger": "hourly"}, "trigger"),
+        ({"maintenance": {"cron": "daily"}}, "cron 'daily' is no cron expression: write 0 3"),
+        ({"maintenance": {"keep_snapshots_days": 0}}, "0 days of snapshots: write 1 or more"),
         ({"transformer": "sdkk"}, "transformer[\\s\\S]*no plug-in 'sdkk' in .*; write one of sdk"),
         ({"enrichments": ["us"]}, "enrichments[\\s\\S]*no plug-in 'us' in .*; write one of ip"),
         (
@@ -185,7 +187,8 @@ def test_the_scaffolded_file_loads_as_it_is():
         with sandbox.load_component_and_build_defs(defs_path=folder) as (found, defs):
             assert found.app_ids == ["shop_web", "shop_ios"]
             assert {spec.key for spec in defs.resolve_all_asset_specs()} == {
-                dg.AssetKey(["my_shop", name]) for name in ("raw_batch", "ods_event", "bad_event")
+                dg.AssetKey(["my_shop", name])
+                for name in ("raw_batch", "ods_event", "bad_event", "lake_maintenance")
             }
             assert defs.resolve_job_def("my_shop_pipeline")
 

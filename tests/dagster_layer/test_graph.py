@@ -46,9 +46,13 @@ def test_every_asset_is_described(demo):
     assert [spec.key for spec in specs if not spec.description] == []
 
 
-def test_all_assets_share_partitions_and_run_in_one_range(demo):
+def test_all_assets_of_the_pipeline_share_partitions_and_run_in_one_range(demo):
     graph = demo_module.demo_definitions().resolve_asset_graph()
-    nodes = [graph.get(key) for key in graph.materializable_asset_keys]
+    keys = demo_module.demo_job().asset_layer.executable_asset_keys
+    nodes = [graph.get(key) for key in keys]
+    assert graph.materializable_asset_keys - set(keys) == {
+        dg.AssetKey(["demo", "lake_maintenance"])
+    }
     assert len(nodes) == 21
     assert len({node.partitions_def for node in nodes}) == 1
     assert {node.backfill_policy for node in nodes} == {dg.BackfillPolicy.single_run()}

@@ -10,7 +10,9 @@ import pytest
 from conftest import Models
 from model_input import PROJECT, drop, event, ms, write
 
+from clickstream_dagster.processing import maintenance
 from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.processing.maintenance import MaintenanceSettings, maintain
 from tests.views import VIEWS
 
 DAY = timedelta(days=1) // timedelta(milliseconds=1)
@@ -183,6 +185,76 @@ def test_a_new_batch_opens_no_file_of_an_earlier_one(new_models: Callable[[], Mo
         Path(file).write_bytes(b"not Parquet")
     models.follow()
     assert models.rows("clickstream_path_view", "event_id") == [("e1",), ("e2",), ("e3",), ("e4",)]
+
+
+def compact(models: Models, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Compact every partition with two files or more; give how many files went."""
+    monkeypatch.setattr(maintenance, "_QUIET_MS", -DAY)
+    return maintain(Lake(str(models.sink), PROJECT), MaintenanceSettings()).compacted_files
+
+
+def test_compaction_is_no_news_to_the_models(
+    new_models: Callable[[], Models], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = new_models()
+    for batch in BATCHES[:2]:
+        write(models.sink, batch)
+        models.follow()
+    models.run()
+    before = tables(models)
+    for again in (1, 2):
+        assert compact(models, monkeypatch) > 0
+        files = Lake(str(models.sink), PROJECT).data_files("ods_event")
+        models.follow()
+        after = tables(models)
+        held = {file for file, *_ in after.pop("clickstream_load_file")}
+        assert held == set(files)
+        assert after == {name: rows for name, rows in before.items() if name in after}, again
+        if again == 1:
+            write(models.sink, BATCHES[2])
+            models.follow()
+            before = tables(models)
+    same_as_from_nothing(models)
+
+
+def test_what_is_compacted_before_it_was_loaded_is_loaded(
+    new_models: Callable[[], Models], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = new_models()
+    write(models.sink, BATCHES[0])
+    models.run()
+    # Twice, so that a compacted file has a compacted one among its sources.
+    for batch in BATCHES[1:]:
+        write(models.sink, batch)
+        assert compact(models, monkeypatch) > 0
+    models.follow()
+    same_as_from_nothing(models)
+
+
+def test_a_batch_goes_out_of_a_compacted_file(
+    new_models: Callable[[], Models], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = new_models()
+    for batch in BATCHES:
+        write(models.sink, batch)
+    models.run()
+    compact(models, monkeypatch)
+    models.follow()
+    drop(models.sink, "b2")
+    models.follow()
+    assert models.rows("clickstream_event_base", "count(*)") == [(240,)]
+    same_as_from_nothing(models)
+
+
+def test_a_ledger_of_an_earlier_version_goes_on(new_models: Callable[[], Models]) -> None:
+    models = new_models()
+    write(models.sink, BATCHES[0])
+    models.run()
+    models.query(f"alter table {PROJECT}.clickstream_load_file drop column loaded_file")
+    drop(models.sink, "b1")
+    write(models.sink, BATCHES[1])
+    models.follow()
+    same_as_from_nothing(models)
 
 
 def test_a_lake_without_events_gives_empty_views_that_pass_their_tests(

@@ -284,7 +284,8 @@ def test_many_days_and_buckets_come_out_whole(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage_pass, "BUCKET_RAW_BYTES", 500)
-    monkeypatch.setattr(merge_pass, "UNIT_ROWS", 50)
+    monkeypatch.setattr(merge_pass, "MIN_UNIT_ROWS", 50)
+    monkeypatch.setattr(merge_pass, "MAX_UNIT_ROWS", 50)
     events = [
         event(
             f"e{n:04d}", timestamp=NOW_MS - n * 60_000, unique_id=f"u{n % 7}", attributes={"n": n}

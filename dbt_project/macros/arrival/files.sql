@@ -1,23 +1,28 @@
 {#
   The event base follows the data files of the lake's current snapshot: files never change, so a
-  file is loaded once, and its rows go when it leaves the lake.
+  file is loaded once, and its rows go when it leaves the lake. A file that compaction has made of
+  loaded ones is not loaded: the ledger notes it in their place, and the rows keep the file that
+  they were loaded from.
 #}
 
 {#
   What this run of the event base has to do, as a dict: `all` (start over: on the first run, on a
-  full refresh, and when the ledger does not know the model), `new` and `gone` (lists
-  of file paths), `gone_loads` (the loads that had brought the gone files), `load_id` (the number
-  of this load).
+  full refresh, and when the ledger does not know the model), `new` (files to load) and `gone`
+  (files that rows were loaded from and that have left the lake), as lists of paths, `gone_loads`
+  (the loads that had brought the gone files), `load_id` (the number of this load).
 #}
 {% macro file_changes() %}
     {%- set files = source("lake", "ods_event_file") -%}
+    {%- set moved = source("lake", "ods_event_moved") -%}
     {%- set last_load = last_loads().get(this.identifier) if builds() else none -%}
     {%- if last_load is none or not is_incremental() -%}
         {%- do return({"all": true, "new": [], "gone": [], "gone_loads": [], "load_id": 1}) -%}
     {%- endif -%}
     {%- set rows = run_query(
-        "select f.lake_file, l.lake_file, l.load_id from "
-        ~ files ~ " as f full join " ~ ledger("file")
+        "select f.lake_file, l.loaded_file, l.load_id from "
+        ~ files ~ " as f full join (select coalesce(m.lake_file, l.lake_file) as lake_file,"
+        ~ " coalesce(l.loaded_file, l.lake_file) as loaded_file, l.load_id from " ~ ledger("file")
+        ~ " as l left join " ~ moved ~ " as m on m.former_file = l.lake_file)"
         ~ " as l on l.lake_file = f.lake_file where f.lake_file is null or l.lake_file is null"
         ~ " order by 1, 2"
     ).rows -%}
@@ -73,11 +78,18 @@
 {# Statements that note which files the event base holds now. #}
 {% macro remember_files() %}
     {%- set changes = file_changes() -%}
+    {%- if builds() and not changes.all %}
+        update {{ ledger("file") }} as l
+        set lake_file = m.lake_file, loaded_file = coalesce(l.loaded_file, l.lake_file)
+        from {{ source("lake", "ods_event_moved") }} as m
+        where m.former_file = l.lake_file;
+    {%- endif -%}
     {%- if builds() and (changes.all or changes.new or changes.gone) -%}
         {%- if changes.gone %}
-        delete from {{ ledger("file") }} where lake_file in ({{ string_list(changes.gone) }});
+        delete from {{ ledger("file") }}
+        where coalesce(loaded_file, lake_file) in ({{ string_list(changes.gone) }});
         {%- endif %}
-        insert into {{ ledger("file") }}
+        insert into {{ ledger("file") }} (lake_file, load_id)
         select lake_file, {{ changes.load_id }}
         from {{ source("lake", "ods_event_file") }}
         where {{ in_files_to_load(changes) }};

@@ -2,7 +2,9 @@
   The ledger: what has been loaded, and which model knows about it.
 
   - `clickstream_load_file`: one row per data file of the lake whose rows are in
-    clickstream_event_base, with the load that brought it. Loads are numbered 1, 2, 3, ...
+    clickstream_event_base, with the load that brought it. Loads are numbered 1, 2, 3, ... Where
+    compaction has put the rows of a loaded file into another one, `lake_file` is that one, several
+    rows may have the same, and `loaded_file` is the file that the rows were loaded from.
   - `clickstream_load_state`: one row per incremental model, with the last load that it has taken
     in. A model writes its row in the transaction that changes its table, so that a run that died
     is made good by the next one.
@@ -23,7 +25,11 @@
         {%- do run_query("create schema if not exists " ~ ledger("file").without_identifier()) -%}
         {%- do run_query(
             "create table if not exists " ~ ledger("file")
-            ~ " (lake_file varchar not null, load_id bigint not null)"
+            ~ " (lake_file varchar not null, load_id bigint not null, loaded_file varchar)"
+        ) -%}
+        {#- A ledger of an earlier version lacks the column. -#}
+        {%- do run_query(
+            "alter table " ~ ledger("file") ~ " add column if not exists loaded_file varchar"
         ) -%}
         {%- do run_query(
             "create table if not exists " ~ ledger("state")
