@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEFS := clickstream_dagster/defs
 DAGSTER_HOME := $(CURDIR)/.dagster_home
 
-.PHONY: help setup demo ui test test-heavy lint bench bench-arrivals bench-maintain docs clean
+.PHONY: help setup demo ui test test-heavy lint bench bench-arrivals bench-cost bench-maintain docs clean
 
 help: ## Show what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ bench: setup ## Measure processing and traffic generation
 
 bench-arrivals: setup ## Measure the arrival sensor before a million raw objects
 	$(BIN)/python -m benchmarks.arrivals
+
+bench-cost: setup ## Estimate what a month of processing on EMR Serverless costs
+	$(BIN)/python -m benchmarks.cost
 
 bench-maintain: setup ## Measure reading a day of small batches before and after compaction
 	$(BIN)/python -m benchmarks.maintenance

@@ -1,6 +1,7 @@
 """Run a command and tell how long it took and how much memory its processes held at most."""
 
 import os
+import resource
 import subprocess
 import time
 from collections.abc import Sequence
@@ -10,15 +11,20 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Wall seconds, peak memory of the process tree in bytes (shared pages once), output."""
+    """Wall seconds, processor seconds, peak memory of the process tree in bytes, output.
+
+    Pages that processes share count once.
+    """
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     output: str
 
 
 def run(command: Sequence[str]) -> Measured:
     """Run a command. Raises RuntimeError with its error output when it fails."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     peak = 0
@@ -29,7 +35,9 @@ def run(command: Sequence[str]) -> Measured:
     output, errors = process.communicate()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{errors}")
-    return Measured(seconds, peak, output)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Measured(seconds, cpu_seconds, peak, output)
 
 
 def _tree_bytes(pid: int) -> int:

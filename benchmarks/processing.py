@@ -48,7 +48,7 @@ def compare_sizes(console: Console, directory: Path, sizes: list[int]) -> None:
             generate(raw, events)
             floor, _ = floor_of(raw)
             measured = process(raw, lake)
-            json_bytes = sum(_json_bytes(path) for path in raw.rglob("*.gz"))
+            unpacked = sum(map(json_bytes, raw.rglob("*.gz")))
         counters = json.loads(measured.output.splitlines()[-1])
         share = measured.seconds * cores()
         table.add_row(
@@ -58,7 +58,7 @@ def compare_sizes(console: Console, directory: Path, sizes: list[int]) -> None:
             f"{measured.seconds / floor:.2f}",
             f"{counters['events'] / share:,.0f}",
             f"{counters['bytes'] / share / 1e6:.1f}",
-            f"{json_bytes / share / 1e6:.1f}",
+            f"{unpacked / share / 1e6:.1f}",
             f"{measured.peak_bytes / 2**30:.2f} GiB",
         )
         shutil.rmtree(raw)
@@ -113,7 +113,7 @@ def _best(day: Path, directory: Path, history: Path | None) -> float:
     return min(seconds)
 
 
-def _json_bytes(path: Path) -> int:
+def json_bytes(path: Path) -> int:
     """Give the unpacked size of a gzip file of one member below 4 GiB: its last four bytes."""
     with path.open("rb") as file:
         file.seek(-4, 2)
