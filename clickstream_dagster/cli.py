@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from clickstream_dagster.package_commands import package_app
 from clickstream_dagster.plain_errors import plain_errors
 from clickstream_dagster.plugin_commands import geo_app, plugin_app
 from clickstream_dagster.replay_command import replay
@@ -22,6 +23,7 @@ app = typer.Typer(
 
 app.add_typer(plugin_app, name="plugin")
 app.add_typer(geo_app, name="geo")
+app.add_typer(package_app, name="package")
 app.command()(replay)
 
 

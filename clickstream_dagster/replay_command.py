@@ -76,7 +76,7 @@ def replay(
             from clickstream_dagster.projects import deployed_project
 
             found = deployed_project(project)
-            settings, engine = found.batch_settings("replay"), engine or found.engine
+            settings, engine = found.batch_settings("replay"), engine or found.local_engine
         else:
             settings = BatchSettings(
                 project_id=project,

@@ -9,10 +9,13 @@ from clickstream_dagster.assets.columns import table_schema
 from clickstream_dagster.assets.failures import clear_failures
 from clickstream_dagster.assets.project import Project
 from clickstream_dagster.checks.quality import check_results, check_specs
+from clickstream_dagster.resources.emr_serverless import EmrServerlessEngine
 from clickstream_dagster.resources.spark import SparkEngine
 
 if TYPE_CHECKING:
     from clickstream_dagster.processing.counters import BatchCounters
+
+Engine = SparkEngine | EmrServerlessEngine
 
 DESCRIPTIONS = {
     "ods_event": """\
@@ -25,7 +28,7 @@ the reason is gone, the job `<project>_replay` processes it again.""",
 }
 
 
-def lake_events(project: Project, spark: SparkEngine) -> dg.AssetsDefinition:
+def lake_events(project: Project, spark: Engine) -> dg.AssetsDefinition:
     """Build the assets that process windows on an engine; they return the quality checks."""
     # Resources of a code location share one set of keys, and projects may differ in their engine.
     spark_key = project.name("spark")
@@ -45,7 +48,7 @@ def lake_events(project: Project, spark: SparkEngine) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult | dg.AssetMaterialization]:
         partitions = context.partition_keys
         done: dict[str, BatchCounters] = {}
-        engine: SparkEngine = getattr(context.resources, spark_key)
+        engine: Engine = getattr(context.resources, spark_key)
         try:
             for place, partition in enumerate(partitions, 1):
                 with clear_failures():
@@ -82,18 +85,13 @@ def lake_events(project: Project, spark: SparkEngine) -> dg.AssetsDefinition:
 
 
 def _process(
-    context: dg.AssetExecutionContext, project: Project, engine: SparkEngine, partition: str
+    context: dg.AssetExecutionContext, project: Project, engine: Engine, partition: str
 ) -> "BatchCounters":
-    from clickstream_dagster.processing.job import process_batch
-
     window = project.window(partition)
-    manifest = project.ledger().open(window)
-    return process_batch(
-        engine.session,
-        project.batch_settings(window.batch),
-        manifest.objects,
-        progress=lambda step: context.log.debug(step),
-    )
+    ledger = project.ledger()
+    manifest = ledger.open(window)
+    settings = project.batch_settings(window.batch)
+    return engine.process(context, settings, manifest, ledger.address(manifest))
 
 
 def _spec(project: Project, table: str) -> dg.AssetSpec:

@@ -19,6 +19,7 @@ from clickstream_dagster.processing.plugins import PluginChoice
 if TYPE_CHECKING:
     from clickstream_dagster.processing.settings import BatchSettings
 
+EMR_SERVERLESS = "emr_serverless"
 Trigger = Literal["schedule", "arrivals", "both"]
 
 
@@ -85,6 +86,11 @@ class Project:
     def partition_key(self, window: Window) -> str:
         """Give the partition of a window."""
         return window.start.strftime(self.partitions.fmt)
+
+    @property
+    def local_engine(self) -> str:
+        """The engine of what is small and done at once, such as a replay: never a cluster's job."""
+        return "sail" if self.engine == EMR_SERVERLESS else self.engine
 
     def batch_settings(self, batch: str) -> "BatchSettings":
         """Give what a batch of the project is processed with."""

@@ -35,7 +35,8 @@ from itertools import islice, takewhile
 
 from clickstream_dagster.batches.announced import Announcements
 from clickstream_dagster.batches.objects import RawObject, Source, relative_key
-from clickstream_dagster.batches.store import Store
+from clickstream_dagster.batches.s3 import S3Access
+from clickstream_dagster.batches.store import Store, open_store
 from clickstream_dagster.batches.taken import Taken
 from clickstream_dagster.batches.windows import (
     HOUR_MS,
@@ -157,6 +158,10 @@ class Ledger:
             self._catch_up()
             pointer = self._store.read(_pointer(window))
         return None if pointer is None else self._entry(int(pointer))
+
+    def address(self, manifest: Manifest) -> str:
+        """Give where a manifest lies: a path or an `s3://` address, for `read_manifest`."""
+        return self._store.address(_log(manifest.entry))
 
     def is_open(self, window: Window) -> bool:
         """Whether the window has a manifest."""
@@ -380,6 +385,21 @@ class _Selection:
                 late.append(name)
         read = self._ledger._announcements.read
         return read(own) | read(late, LATE_ANNOUNCED)
+
+
+def read_manifest(address: str, s3: S3Access | None = None) -> Manifest:
+    """Read a manifest from the path or the `s3://` address that the ledger gave for it.
+
+    Raises LakeError when it is not there or can't be read.
+    """
+    folder, _, name = address.rpartition("/")
+    body = open_store(folder, s3).read(name)
+    if body is None:
+        raise LakeError(
+            f"the manifest {address} is not there; restore the lake's _ledger folder, or name the "
+            "lake that the window was opened in"
+        )
+    return Manifest.from_json(body)
 
 
 def _log(entry: int) -> str:

@@ -39,6 +39,9 @@ class Store(Protocol):
     def names(self, folder: str) -> list[str]:
         """Give the names of the files in a folder, sorted; none if there is no such folder."""
 
+    def address(self, key: str) -> str:
+        """Give the path or the `s3://` address of a file."""
+
 
 def open_store(address: str, s3: S3Access | None = None) -> Store:
     """Give the store of a directory or an `s3://bucket/prefix`."""
@@ -91,6 +94,9 @@ class DirectoryStore:
             )
         except FileNotFoundError:
             return []
+
+    def address(self, key: str) -> str:
+        return str(self.root / key)
 
     def _complete(self, key: str, body: bytes) -> str:
         folder = (self.root / key).parent
@@ -176,6 +182,9 @@ class S3Store:
                 for page in pages
                 for item in page.get("Contents", ())
             ]
+
+    def address(self, key: str) -> str:
+        return f"{S3_SCHEME}{self.bucket}/{self.prefix}{key}"
 
     def _put(self, key: str, body: bytes, **condition: str) -> None:
         self._s3.put_object(

@@ -2,15 +2,16 @@
 
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import dagster as dg
 from pydantic import Field, field_validator, model_validator
 
-from clickstream_dagster.assets.project import Project, Trigger
+from clickstream_dagster.assets.project import EMR_SERVERLESS, Project, Trigger
 from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
 from clickstream_dagster.checks.quality import Bounds
+from clickstream_dagster.components.emr import EmrServerless
 from clickstream_dagster.components.maintenance import Maintenance
 from clickstream_dagster.components.plugins import (
     ChosenPlugin,
@@ -31,6 +32,10 @@ from clickstream_dagster.processing.plugins import (
     PluginChoice,
 )
 from clickstream_dagster.resources.warehouse_name import require_own_name
+
+if TYPE_CHECKING:
+    from clickstream_dagster.resources.emr_serverless import EmrServerlessEngine
+    from clickstream_dagster.resources.spark import SparkEngine
 
 MOST_PARTITIONS = 100_000
 DEFAULT_WAREHOUSE = "warehouse.duckdb"
@@ -183,11 +188,17 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     engine: Annotated[
         str,
         describe(
-            description="Spark engine: sail (in this process), spark (local, needs Java) or the "
-            "address of a Spark Connect server, sc://host:port.",
-            examples=["sail", "spark", "sc://spark.internal:15002"],
+            description="Spark engine: sail (in this process), spark (local, needs Java), the "
+            "address of a Spark Connect server, sc://host:port, or emr_serverless, with its block.",
+            examples=["sail", "spark", "sc://spark.internal:15002", EMR_SERVERLESS],
         ),
     ] = "sail"
+    emr_serverless: Annotated[
+        EmrServerless | None,
+        describe(
+            description="Where job runs of the engine emr_serverless run, and with what capacity."
+        ),
+    ] = None
     transformer: Annotated[
         str | PluginChoice,
         dg.Resolver(
@@ -277,8 +288,10 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     @field_validator("engine")
     @classmethod
     def _engine(cls, value: str) -> str:
-        if value not in ENGINES and not value.startswith("sc://"):
-            raise ValueError(f"engine {value!r}: write sail, spark or sc://host:port")
+        if value not in (*ENGINES, EMR_SERVERLESS) and not value.startswith("sc://"):
+            raise ValueError(
+                f"engine {value!r}: write sail, spark or sc://host:port, or {EMR_SERVERLESS}"
+            )
         return value
 
     @field_validator("transformer")
@@ -310,6 +323,23 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         if len(engines) > len(set(engines)):
             raise ValueError("warehouses has an engine twice: write each engine once")
         return values
+
+    @model_validator(mode="after")
+    def _places_of_emr(self) -> "ClickstreamProject":
+        if self.engine != EMR_SERVERLESS:
+            return self
+        if self.emr_serverless is None:
+            raise ValueError(
+                f"engine {EMR_SERVERLESS} needs the block emr_serverless: write application_id, "
+                "execution_role_arn and artifacts there"
+            )
+        for key, value in (("raw", self.raw), ("lake", self.lake)):
+            if not (value or "").startswith(S3_SCHEME):
+                raise ValueError(
+                    f"engine {EMR_SERVERLESS} reads and writes S3 only: write {key}: "
+                    "s3://bucket/prefix"
+                )
+        return self
 
     @model_validator(mode="after")
     def _raw_of_queue(self) -> "ClickstreamProject":
@@ -409,6 +439,14 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             maintenance_cron=self.maintenance.cron,
         )
 
+    def spark_engine(self) -> "SparkEngine | EmrServerlessEngine":
+        """Give the engine that processes windows."""
+        from clickstream_dagster.resources.spark import SparkEngine
+
+        if self.engine == EMR_SERVERLESS and self.emr_serverless is not None:
+            return self.emr_serverless.engine(self.s3)
+        return SparkEngine(engine=self.engine)
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Compose the project's assets, checks, jobs, schedules and sensor."""
         from clickstream_dagster.assets.events import lake_events
@@ -428,15 +466,15 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         project = self.project(context.project_root)
         job = pipeline_job(project)
         maintenance = maintenance_job(project)
-        spark = SparkEngine(engine=project.engine)
+        local = SparkEngine(engine=project.local_engine)
         return dg.Definitions(
             assets=[
                 raw_batch(project),
-                lake_events(project, spark),
+                lake_events(project, self.spark_engine()),
                 *([duckdb_models(project)] if project.warehouse else []),
                 lake_maintenance(project),
             ],
-            jobs=[job, replay_job(project, spark), maintenance],
+            jobs=[job, replay_job(project, local), maintenance],
             schedules=[
                 interval_schedule(project, job),
                 maintenance_schedule(project, maintenance),

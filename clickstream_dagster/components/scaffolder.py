@@ -35,7 +35,7 @@ attributes:
   # arrivals:
   #   mode: listing # or sqs, with the queue_url of a queue that S3 sends notifications to
 
-  # engine: sail # or spark, sc://host:port
+  # engine: sail # or spark, sc://host:port, emr_serverless (docs/emr.md)
   # transformer: sdk
   # enrichments: [ua, ip] # traffic_source tells campaigns and channels
   # geo_database: data/geo/city.mmdb # `clickstream geo fetch` gets it; else events have no place

@@ -14,6 +14,21 @@ from clickstream_dagster.errors import SourceError
 describe = dg.Resolver.default
 
 
+def checked_endpoint(value: str | None) -> str | None:
+    """Give the address of a server back. Raises ValueError when it is none or holds credentials."""
+    if value is None:
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"address {value!r}: write http://host:port or https://host")
+    if parts.username or parts.password:
+        raise ValueError(
+            "the address holds credentials: put them into the environment, as "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or into a profile"
+        )
+    return value
+
+
 class S3(dg.Model, dg.Resolvable):
     """How S3 is reached. Credentials come from the role, the profile or the environment."""
 
@@ -59,17 +74,7 @@ class S3(dg.Model, dg.Resolvable):
     @field_validator("endpoint_url", "glue_endpoint_url")
     @classmethod
     def _endpoint_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return value
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"address {value!r}: write http://host:port or https://host")
-        if parts.username or parts.password:
-            raise ValueError(
-                "the address holds credentials: put them into the environment, as "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or into a profile"
-            )
-        return value
+        return checked_endpoint(value)
 
     def access(self) -> S3Access:
         """Give the settings as a plain value."""

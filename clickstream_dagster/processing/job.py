@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
 from clickstream_dagster.batches.objects import RawObject
@@ -75,6 +76,6 @@ def clear_errors(settings: BatchSettings, steps: Sequence[Plugin]) -> Iterator[N
             f"the batch {settings.batch} could not be written to {settings.sink}: {error}; mend"
             " that and run the batch again: it ends as if nothing had happened"
         ) from error
-    except PySparkException as error:
+    except (PySparkException, Py4JError) as error:  # a JVM tells of lost executors by the latter
         unwatched = [step.name for step in steps if not isinstance(step, ArrowPlugin)]
         raise task_error(settings.batch, error, unwatched) from error

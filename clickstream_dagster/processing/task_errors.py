@@ -8,10 +8,13 @@ from clickstream_dagster import errors
 from clickstream_dagster.errors import ClickstreamError, EngineError, PluginError, TaskError
 
 if TYPE_CHECKING:
+    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
 
-def task_error(batch: str, error: "PySparkException", unwatched: Sequence[str]) -> ClickstreamError:
+def task_error(
+    batch: str, error: "PySparkException | Py4JError", unwatched: Sequence[str]
+) -> ClickstreamError:
     """Give the error that a task of the batch ended with.
 
     `unwatched` are the plug-ins on DataFrames: what fails in them comes from Spark itself.

@@ -10,6 +10,10 @@ from pydantic import PrivateAttr
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from clickstream_dagster.batches.ledger import Manifest
+    from clickstream_dagster.processing.counters import BatchCounters
+    from clickstream_dagster.processing.settings import BatchSettings
+
 
 class SparkEngine(dg.ConfigurableResource):
     """Gives a Spark session, started when it is first asked for and stopped with the step.
@@ -38,6 +42,20 @@ class SparkEngine(dg.ConfigurableResource):
             assert self._stack is not None, "a session lives only as long as a step"
             self._session = self._stack.enter_context(_session(self.engine))
         return self._session
+
+    def process(
+        self,
+        context: dg.AssetExecutionContext,
+        settings: "BatchSettings",
+        manifest: "Manifest",
+        address: str,
+    ) -> "BatchCounters":
+        """Process the objects of a window's manifest in this process. Raises ClickstreamError."""
+        from clickstream_dagster.processing.job import process_batch
+
+        return process_batch(
+            self.session, settings, manifest.objects, progress=lambda step: context.log.debug(step)
+        )
 
 
 @contextmanager

@@ -108,6 +108,63 @@ def test_a_wrong_key_is_told_by_name():
         )
 
 
+EMR = {
+    "application_id": "00f1abcdexample",
+    "execution_role_arn": "arn:aws:iam::123456789012:role/processing",
+    "artifacts": "s3://bucket/emr/",
+}
+ON_EMR = {"engine": "emr_serverless", "raw": "s3://bucket/raw", "lake": "s3://bucket/lake"}
+
+
+def test_emr_serverless_is_chosen_with_its_block(component):
+    block = {
+        **EMR,
+        "preset": "large",
+        "executor_memory_gb": 64,
+        "spark": {"spark.task.maxFailures": 8, "spark.speculation": True},
+        "region": "eu-west-1",
+    }
+    s3 = {"region": "us-east-1", "profile": "analytics"}
+    engine = component(**ON_EMR, s3=s3, emr_serverless=block).spark_engine()
+    assert engine.artifacts == "s3://bucket/emr"
+    assert (engine.capacity.executor.cores, engine.capacity.executor.memory_gb) == (16, 64)
+    assert engine.capacity.max_executors == 6
+    assert engine.capacity.spark == {"spark.task.maxFailures": "8", "spark.speculation": "true"}
+    assert (engine.access.region, engine.access.profile) == ("eu-west-1", "analytics")
+    assert engine.s3.region == "us-east-1"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        (ON_EMR, "engine emr_serverless needs the block emr_serverless: write application_id"),
+        (
+            {**ON_EMR, "lake": "data/lake", "emr_serverless": EMR},
+            "engine emr_serverless reads and writes S3 only: write lake: s3://bucket/prefix",
+        ),
+        ({"engine": "emr_serverless", "emr_serverless": EMR}, "S3 only: write raw: s3://"),
+        ({"emr_serverless": {**EMR, "application_id": "My App"}}, "application_id 'My App': write"),
+        ({"emr_serverless": {**EMR, "execution_role_arn": "role"}}, "execution_role_arn 'role': w"),
+        ({"emr_serverless": {**EMR, "artifacts": "data/emr"}}, "artifacts 'data/emr': write s3://"),
+        ({"emr_serverless": {**EMR, "preset": "huge"}}, "preset 'huge': write one of xsmall, smal"),
+        ({"emr_serverless": {**EMR, "executor_cores": 3}}, "executor_cores"),
+        (
+            {"emr_serverless": {**EMR, "preset": "large", "executor_memory_gb": 60}},
+            "executor_memory_gb is 60: a worker of 16 cores has 32 to 120 GB in steps of 8",
+        ),
+        (
+            {"emr_serverless": {**EMR, "spark": {"spark.executor.instances": 4}}},
+            "spark setting 'spark.executor.instances' is set by the framework: take it out",
+        ),
+        ({"emr_serverless": {**EMR, "timeout_minutes": 1}}, "timeout_minutes"),
+        ({"emr_serverless": {**EMR, "endpoint_url": "emr"}}, "'emr': write http://host:port"),
+    ],
+)
+def test_a_wrong_value_about_emr_is_told_with_its_key(component, attributes, message):
+    with pytest.raises(Exception, match=message):
+        component(**attributes)
+
+
 def test_every_attribute_has_a_description():
     schema = ClickstreamProject.get_model_cls().model_json_schema()
     models = [schema, *schema.get("$defs", {}).values()]
@@ -151,12 +208,14 @@ def test_what_the_template_shows_as_defaults_are_the_defaults(component):
 
 def test_projects_share_a_code_location_whatever_their_engines(component):
     projects = {"shop": "sail", "news": "sc://spark.internal:15002", "games": "spark"}
+    on_emr = component(project_id="maps", **ON_EMR, emr_serverless=EMR, warehouses=[])
     defs = dg.Definitions.merge(
+        dg.component_defs(component=on_emr),
         *(
             dg.component_defs(component=component(project_id=name, engine=engine, warehouses=[]))
             for name, engine in projects.items()
-        )
+        ),
     )
     dg.Definitions.validate_loadable(defs)
-    for name in projects:
+    for name in (*projects, "maps"):
         assert defs.resolve_job_def(f"{name}_pipeline")
