@@ -55,6 +55,22 @@ def test_a_window_is_processed_and_its_checks_pass(shop, bucket):
         assert told.get("SSEKMSKeyId") == "alias/clickstream", key
 
 
+def test_the_lake_is_maintained(shop):
+    from clickstream_dagster.assets.maintenance import lake_maintenance
+
+    for _ in range(2):
+        run(shop)
+    lake = Lake(shop.lake, shop.project_id, shop.s3)
+    (path,) = lake.data_files("ods_event")
+    orphan = f"{path.rpartition('/')[0]}/dead-1.parquet"
+    lake.storage.write(orphan, b"12345")
+    result = dg.materialize([lake_maintenance(shop)])
+    (made,) = result.get_asset_materialization_events()
+    told = {name: value.value for name, value in made.materialization.metadata.items()}
+    assert (told["files_before"], told["files_after"], told["orphans"]) == (1, 1, 0)
+    assert lake.storage.read(orphan) == b"12345"  # it is young
+
+
 @pytest.mark.heavy
 def test_the_models_are_built_from_s3(shop, monkeypatch):
     from clickstream_dagster.assets.models import duckdb_models

@@ -31,6 +31,7 @@ from clickstream_dagster.processing.schema import ODS_EVENT
 from clickstream_dagster.processing.staging import Piece
 from tests.processing.conftest import Pipeline
 from tests.processing.records_input import NOW_MS, event, plain, record, write_object
+from tests.processing.test_replay import BEFORE_FIX, replay, troubled
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -460,6 +461,25 @@ def test_a_killed_maintenance_is_tidied_up_by_the_next(
     maintain(pipeline.lake, MaintenanceSettings())
     assert rows(pipeline.lake) == before
     assert not any(path.exists() for path in left)
+
+
+def test_bad_records_in_compacted_files_are_replayed_as_from_others(
+    pipeline: Pipeline, twin: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet(monkeypatch)
+    for one in (pipeline, twin):
+        one.process("b1", troubled(), **BEFORE_FIX)
+        one.process("b2", batch(2))
+    assert maintain(pipeline.lake, MaintenanceSettings()).compacted_files > 0
+    counters = [replay(one).as_dict() for one in (pipeline, twin)]
+    for found in counters:
+        # What was written and read: files differ.
+        assert found.pop("data_files") * found.pop("bytes") > 0
+    assert counters[0] == counters[1]
+    assert counters[0]["mended"] == 4
+    assert comparable(pipeline) == comparable(twin)
+    maintain(pipeline.lake, MaintenanceSettings())
+    assert comparable(pipeline) == comparable(twin)
 
 
 def test_one_file_for_each_app_and_day_of_a_batch(pipeline: Pipeline) -> None:
