@@ -15,17 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clickstream_dagster.errors import SettingError
+from clickstream_dagster.processing.bad_reasons import DISCARDED, BadReason
 from clickstream_dagster.processing.json_values import JsonBatch
 from clickstream_dagster.processing.lake import Lake, LakeFile
 from clickstream_dagster.processing.merging import BAD_KEY, arrival_day, bad_keys, read_bad_rows
-from clickstream_dagster.processing.requests import (
-    DISCARDED,
-    BadReason,
-    ReadTally,
-    requests_of,
-    single_events,
-    texts_of,
-)
+from clickstream_dagster.processing.requests import ReadTally, requests_of, single_events, texts_of
 from clickstream_dagster.processing.storage import Storage
 
 SLICE_ROWS = 250_000

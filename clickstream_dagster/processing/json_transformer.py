@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clickstream_dagster.processing.bad_reasons import BadReason
 from clickstream_dagster.processing.events import EVENT, conform
 from clickstream_dagster.processing.json_values import JsonBatch
 from clickstream_dagster.processing.limits import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS, SLICE_EVENTS
 from clickstream_dagster.processing.plugins import ArrowPlugin
-from clickstream_dagster.processing.requests import BadReason, body_fault, envelope
+from clickstream_dagster.processing.requests import body_fault, envelope
 
 Columns = dict[str, pa.Array]
 

@@ -16,9 +16,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clickstream_dagster.processing.bad_reasons import DISCARDED
 from clickstream_dagster.processing.events import LAKE_COLUMNS
 from clickstream_dagster.processing.limits import FRESHNESS_EXEMPT
-from clickstream_dagster.processing.requests import DISCARDED
 from clickstream_dagster.processing.schema import BAD_EVENT
 from clickstream_dagster.processing.storage import Storage
 

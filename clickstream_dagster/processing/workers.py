@@ -40,10 +40,10 @@ Apply = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 class _Workers:
-    """Processes for the tasks of this one; unless `wanted`, tasks run where they are called."""
+    """Processes for the tasks of this one; without `engines`, tasks run where they are called."""
 
     def __init__(self) -> None:
-        self.wanted = False
+        self.engines = 0
         self._lock = threading.Lock()
         self._executor: Executor | None = None
 
@@ -86,12 +86,13 @@ def _load() -> None:
 def worker_processes() -> Iterator[None]:
     """Let `in_worker` use a process a core in the block; they are started when first needed."""
     keep_freed_memory()
-    _workers.wanted = True
+    _workers.engines += 1
     try:
         yield
     finally:
-        _workers.wanted = False
-        _workers.stop()
+        _workers.engines -= 1
+        if not _workers.engines:
+            _workers.stop()
 
 
 def in_worker(batches: Iterator[pa.RecordBatch], function: Apply) -> Iterator[pa.RecordBatch]:
@@ -100,7 +101,7 @@ def in_worker(batches: Iterator[pa.RecordBatch], function: Apply) -> Iterator[pa
     All that goes in is handed over at once, and so is all that comes out: both should be small.
     Raises what the function raises, and TaskError when its worker was killed.
     """
-    if not _workers.wanted:
+    if not _workers.engines:
         yield from function(batches)
         return
     try:

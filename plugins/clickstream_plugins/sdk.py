@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clickstream_dagster.processing import limits
+from clickstream_dagster.processing.bad_reasons import BadReason
 from clickstream_dagster.processing.events import EVENT, conform
 from clickstream_dagster.processing.json_transformer import (
     envelopes,
@@ -22,7 +23,6 @@ from clickstream_dagster.processing.json_transformer import (
 from clickstream_dagster.processing.json_values import JsonBatch
 from clickstream_dagster.processing.key_values import Discarded, KeyValues, MemberLimits
 from clickstream_dagster.processing.plugins import ArrowPlugin
-from clickstream_dagster.processing.requests import BadReason
 from clickstream_dagster.processing.schema import (
     APP_INFO,
     DEVICE,

@@ -8,11 +8,11 @@ import duckdb
 import pytest
 
 from clickstream_dagster.batches.objects import list_objects
+from clickstream_dagster.processing.bad_reasons import BadReason
 from clickstream_dagster.processing.bad_records import Selection
 from clickstream_dagster.processing.engines import spark_session
 from clickstream_dagster.processing.job import process_batch
 from clickstream_dagster.processing.replay import replay_bad_records
-from clickstream_dagster.processing.requests import BadReason
 from clickstream_dagster.processing.settings import BatchSettings
 from clickstream_dagster.resources.dbt import Warehouse, run_dbt
 from clickstream_dagster.sample.command import generate_files

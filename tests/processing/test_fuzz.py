@@ -14,8 +14,8 @@ from random import Random
 
 import pytest
 
+from clickstream_dagster.processing.bad_reasons import DISCARDED, BadReason
 from clickstream_dagster.processing.counters import BatchCounters
-from clickstream_dagster.processing.requests import DISCARDED, BadReason
 from tests.processing.conftest import Pipeline
 from tests.processing.mutations import OF_BYTES, generated_records, mutated_line
 from tests.processing.oracle import (

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from clickstream_dagster.processing.bad_reasons import BadReason
 from clickstream_dagster.processing.bad_records import NOT_REPLAYED
-from clickstream_dagster.processing.requests import BadReason
 
 PAGE = Path(__file__).parents[2] / "docs" / "bad-records.md"
 

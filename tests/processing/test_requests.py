@@ -10,10 +10,10 @@ import pytest
 from clickstream_dagster.batches.objects import RawObject
 from clickstream_dagster.errors import SourceError
 from clickstream_dagster.processing import records, requests
+from clickstream_dagster.processing.bad_reasons import BadReason
 from clickstream_dagster.processing.records import BrokenObjectError, read_lines
 from clickstream_dagster.processing.requests import (
     BadBodyError,
-    BadReason,
     ReadTally,
     decode_body,
     envelope,

@@ -39,6 +39,14 @@ def test_a_task_runs_in_another_process_and_gives_all_of_its_batches() -> None:
     assert os.getpid() not in first.column("process").to_pylist()
 
 
+def test_an_engine_that_ends_leaves_the_workers_of_another() -> None:
+    with worker_processes():
+        with worker_processes():
+            (inner,) = {batch.column("process")[0].as_py() for batch in _results(_with_process)}
+        (outer,) = {batch.column("process")[0].as_py() for batch in _results(_with_process)}
+    assert os.getpid() not in (inner, outer)
+
+
 def test_without_workers_a_task_runs_here() -> None:
     assert _results(_with_process)[0].column("process")[0].as_py() == os.getpid()
 
