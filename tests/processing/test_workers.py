@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from clickstream_dagster.errors import PluginError, TaskError
+from clickstream_dagster.processing import workers
 from clickstream_dagster.processing.workers import in_worker, worker_processes
 
 NUMBERS = pa.RecordBatch.from_pydict({"number": [1, 2, 3]})
@@ -47,7 +48,9 @@ def test_an_engine_that_ends_leaves_the_workers_of_another() -> None:
     assert os.getpid() not in (inner, outer)
 
 
-def test_without_workers_a_task_runs_here() -> None:
+def test_without_workers_a_task_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The engine of other tests may be up.
+    monkeypatch.setattr(workers, "_workers", workers._Workers())
     assert _results(_with_process)[0].column("process")[0].as_py() == os.getpid()
 
 
@@ -66,6 +69,7 @@ def test_a_killed_worker_is_told_and_the_next_task_gets_another() -> None:
 _PARENT = """
 import os, sys, time
 import pyarrow as pa
+from clickstream_dagster.processing import workers
 from clickstream_dagster.processing.workers import in_worker, worker_processes
 
 def busy(batches):
