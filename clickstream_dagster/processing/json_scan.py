@@ -9,10 +9,20 @@ numbers NaN, Infinity and -Infinity, which some encoders write.
 # Compiled code is written plainly: no generators, no tuples to search in.
 # ruff: noqa: SIM109, SIM110
 
-from collections.abc import Callable
-
 import numpy as np
-from numba import njit
+
+from clickstream_dagster.processing.json_words import (
+    WORD,
+    compiled,
+    compiled_lean,
+    first_marked,
+    hash_of,
+    mark_backslashes,
+    mark_ends,
+    put_word,
+    same_bytes,
+    word_at,
+)
 
 NULL, FALSE, TRUE, INTEGER, FLOAT, NOT_FINITE, STRING, ESCAPED, OBJECT, ARRAY = range(10)
 """Kinds of nodes: INTEGER has no fraction and no exponent, ESCAPED is a string with escapes."""
@@ -52,23 +62,12 @@ _PLAIN = np.full(256, True)
 _PLAIN[:32] = False
 _PLAIN[[_QUOTE, _BACKSLASH]] = False
 
-_FNV_PRIME = np.uint64(1_099_511_628_211)
-
-
 # Arrays are read and written at unsigned places: the compiler then leaves out the look whether a
 # place is negative and counts from the end. That makes copying texts three times as fast.
 _at = np.uint64
 
 
-def _compiled(function: Callable) -> Callable:
-    """Compile at the first call, without the interpreter's lock, and keep the result on disk."""
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # neither this folder nor the user's cache can be written
-        return njit(nogil=True)(function)
-
-
-@_compiled
+@compiled_lean
 def _behind_blanks(data, place, stop):
     while place < stop:
         sign = data[_at(place)]
@@ -80,7 +79,7 @@ def _behind_blanks(data, place, stop):
     return place
 
 
-@_compiled
+@compiled_lean
 def _matches(data, place, stop, text):
     if stop - place < len(text):
         return False
@@ -90,12 +89,12 @@ def _matches(data, place, stop, text):
     return True
 
 
-@_compiled
+@compiled_lean
 def _is_digit(sign):
     return _ZERO <= sign <= _NINE
 
 
-@_compiled
+@compiled_lean
 def _behind_number(data, place, stop):
     """Give the place behind a number, -1 if there is none, and whether it is an integer."""
     if place < stop and data[_at(place)] == _MINUS:
@@ -129,11 +128,17 @@ def _behind_number(data, place, stop):
     return place, integer
 
 
-@_compiled
+@compiled_lean
 def _closing_quote(data, place, stop):
     """Give the place of the quote that ends a string, -1 if none does, and if it has escapes."""
     escaped = False
     while place < stop:
+        if stop - place >= WORD:
+            marks = mark_ends(word_at(data, _at(place)))
+            if marks == 0:
+                place += WORD
+                continue
+            place += first_marked(marks)
         sign = data[_at(place)]
         if _PLAIN[sign]:
             place += 1
@@ -159,7 +164,7 @@ def _closing_quote(data, place, stop):
     return -1, False
 
 
-@_compiled
+@compiled_lean
 def _behind_scalar(data, place, stop):
     """Give the place behind a number or literal, -1 if there is none, and its kind."""
     sign = data[_at(place)]
@@ -183,7 +188,7 @@ def _behind_scalar(data, place, stop):
     return -1, NULL
 
 
-@_compiled
+@compiled
 def most_nodes(data, texts):
     """Give a number of nodes that so many texts in `data` can't exceed."""
     count = texts
@@ -192,30 +197,14 @@ def most_nodes(data, texts):
     return count
 
 
-@_compiled
-def _hash(data, start, stop, seed):
-    value = seed
-    for place in range(start, stop):
-        value = (value ^ np.uint64(data[_at(place)])) * _FNV_PRIME
-    return value ^ (value >> np.uint64(32))
-
-
-@_compiled
-def _same_bytes(data, first, second, size):
-    for n in range(size):
-        if data[_at(first + n)] != data[_at(second + n)]:
-            return False
-    return True
-
-
-@_compiled
+@compiled
 def _twice(values):
     more = np.empty(2 * len(values), values.dtype)
     more[: len(values)] = values
     return more
 
 
-@_compiled
+@compiled
 def _more_slots(hashes, keys, size):
     slots = np.full(size, -1, np.int32)
     mask = np.uint64(size - 1)
@@ -228,7 +217,7 @@ def _more_slots(hashes, keys, size):
     return slots
 
 
-@_compiled
+@compiled
 def scan(data, offsets, capacity, most_depth, seed):
     """Read the texts that lie in `data` between `offsets`.
 
@@ -277,7 +266,7 @@ def scan(data, offsets, capacity, most_depth, seed):
     )
 
 
-@_compiled
+@compiled_lean
 def _scan_some(
     data, offsets, text, nodes, keys, seed, fault, root, kind, start, stop, behind, key,
     key_start, key_stop, key_escaped, hashes, slots, open_nodes,
@@ -305,7 +294,7 @@ def _scan_some(
                     break
                 from_ = place + 1
                 size = quote - from_
-                value = _hash(data, from_, quote, seed)
+                value = hash_of(data, from_, quote, seed)
                 this_key = -1
                 for probe in range(_MOST_PROBES):
                     slot = np.int64((value + np.uint64(probe)) & mask)
@@ -315,7 +304,7 @@ def _scan_some(
                     if (
                         hashes[known] == value
                         and key_stop[known] - key_start[known] == size
-                        and _same_bytes(data, key_start[known], from_, size)
+                        and same_bytes(data, key_start[known], from_, size)
                     ):
                         this_key = known
                         break
@@ -407,7 +396,7 @@ def _scan_some(
     return text, nodes, keys
 
 
-@_compiled
+@compiled
 def fields(kind, behind, key, owners, column_of_key, columns):
     """Give the node of each column (a row each) in each owner, -1 where it has none.
 
@@ -427,7 +416,7 @@ def fields(kind, behind, key, owners, column_of_key, columns):
     return found
 
 
-@_compiled
+@compiled
 def children(kind, behind, key, keys, owners, container):
     """Give the children of owners of one kind, and where those of each owner begin.
 
@@ -473,14 +462,14 @@ def children(kind, behind, key, keys, owners, container):
     return found[:size], offsets
 
 
-@_compiled
+@compiled_lean
 def _put(data, place, stop, out, at):
     for n in range(np.int64(stop) - np.int64(place)):
         out[_at(at + n)] = data[_at(place + n)]
     return at + (np.int64(stop) - np.int64(place))
 
 
-@_compiled
+@compiled_lean
 def _put_utf8(out, at, code):
     if code < 0x80:
         out[_at(at)] = code
@@ -501,7 +490,7 @@ def _put_utf8(out, at, code):
     return at + 4
 
 
-@_compiled
+@compiled_lean
 def _code_unit(data, place):
     code = 0
     for n in range(4):
@@ -509,10 +498,20 @@ def _code_unit(data, place):
     return code
 
 
-@_compiled
+@compiled_lean
 def _put_unescaped(data, place, stop, out, at):
     """Write a string without its escapes; NUL and half a surrogate pair become U+FFFD."""
     while place < stop:
+        if stop - place >= WORD:
+            # Behind an escape less is written than was read: there is room for a whole word.
+            word = word_at(data, _at(place))
+            put_word(out, _at(at), word)
+            marks = mark_backslashes(word)
+            plain = WORD if marks == 0 else first_marked(marks)
+            place += plain
+            at += plain
+            if marks == 0:
+                continue
         sign = data[_at(place)]
         if sign != _BACKSLASH:
             out[_at(at)] = sign
@@ -545,7 +544,7 @@ def _put_unescaped(data, place, stop, out, at):
     return at
 
 
-@_compiled
+@compiled_lean
 def _put_without_blanks(data, place, stop, out, at):
     """Write an object or array without the blanks between its tokens."""
     in_string = False
@@ -567,7 +566,7 @@ def _put_without_blanks(data, place, stop, out, at):
     return at
 
 
-@_compiled
+@compiled
 def texts(data, kind, start, stop, nodes, spare_of, spare, spare_offsets):
     """Give the text of each node, as offsets into bytes, and which nodes have one.
 
@@ -601,7 +600,7 @@ def texts(data, kind, start, stop, nodes, spare_of, spare, spare_offsets):
     return out[:at], offsets, has
 
 
-@_compiled
+@compiled_lean
 def _whole_number(data, place, stop):
     """Read `-` and digits; give the number and whether it is one that 64 bits hold."""
     negative = place < stop and data[_at(place)] == _MINUS
@@ -625,7 +624,7 @@ def _whole_number(data, place, stop):
     return np.int64(value), True
 
 
-@_compiled
+@compiled
 def integers(data, kind, start, stop, nodes, of_strings):
     """Give the whole number of each node, and whether it is ABSENT, FOUND or OTHER.
 
@@ -656,7 +655,7 @@ def integers(data, kind, start, stop, nodes, of_strings):
     return values, state
 
 
-@_compiled
+@compiled
 def begin_with(data, kind, start, stop, nodes, sign):
     """Mark the nodes that are strings and begin with a byte."""
     found = np.zeros(len(nodes), np.bool_)

@@ -93,35 +93,30 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
     """Merge units one after the other; give the files, counts and superseded rows of each."""
     for unit in units:
         keys = _lake_keys(unit, rule) if unit.lake_files else None
-        counts = dict.fromkeys(
-            (
-                "written",
-                "duplicate",
-                "bot",
-                "late",
-                "corrected",
-                "geo_found",
-                "ua_found",
-                "superseded",
-            ),
-            0,
-        )
+        counts = dict.fromkeys(_COUNTS, 0)
         paths: list[str] = []
         with _DataFiles(rule, unit.name, paths) as files:
             for pieces in whole_buckets(unit.pieces, ROW_GROUP_ROWS):
-                rows = read_pieces(pieces, rule.storage)
-                order = pc.sort_indices(rows, FILE_ORDER)
-                order = order.filter(pa.array(_first_copies(rows, keys)).take(order))
-                counts["duplicate"] += rows.num_rows - len(order)
-                kept = rows.take(order)
-                _count_written(kept, counts)
-                files.write(kept)
+                files.write(_merged(pieces, keys, rule.storage, counts))
         report: list[tuple[str, dict[str, object]]] = [("file", {"path": path}) for path in paths]
         if keys is not None:
             for path, places in keys.superseded.items():
                 counts["superseded"] += len(places)
                 report.append(("superseded", {"path": path, "rows": places}))
         yield report_batch([("tally", counts), *report])
+
+
+def _merged(
+    pieces: Sequence[Piece], keys: _LakeKeys | None, storage: Storage, counts: dict[str, int]
+) -> pa.Table:
+    """Give the rows of pieces that are to be written, in the order of files, and count them."""
+    rows = read_pieces(pieces, storage)
+    order = pc.sort_indices(rows, FILE_ORDER)
+    order = order.filter(pa.array(_first_copies(rows, keys)).take(order))
+    counts["duplicate"] += rows.num_rows - len(order)
+    kept = rows.take(order)
+    _count_written(kept, counts)
+    return kept
 
 
 def read_pieces(pieces: Sequence[Piece], storage: Storage) -> pa.Table:
@@ -132,7 +127,7 @@ def read_pieces(pieces: Sequence[Piece], storage: Storage) -> pa.Table:
     batches: list[pa.RecordBatch] = []
     for path, indexes in by_path.items():
         with storage.open(path) as source:
-            reader = pa.ipc.open_file(source)
+            reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(use_threads=False))
             batches += [reader.get_batch(index) for index in indexes]
     return pa.Table.from_batches(batches).combine_chunks()
 

@@ -55,7 +55,7 @@ request with a `bad_reason` has no body; it must be passed on as one bad row.
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLANK = " \t\r\n"
 _BYTE_ORDER_MARK = "\ufeff"  # some clients send one in front
-_BATCH_BYTES = 8 << 20
+_BATCH_BYTES = 16 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNPACKED_BYTES = 32 << 20
 

@@ -39,7 +39,8 @@ _COUNTS = (
 )
 _DISCARDED = pa.array([reason.value for reason in DISCARDED])
 _HOUR_MS = 3_600_000
-_BUFFER_BYTES = 32 << 20
+# Cut into pieces that are read one by one later: small ones cost more than their bytes.
+_BUFFER_BYTES = 128 << 20
 _LZ4 = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 

@@ -62,11 +62,12 @@ class _Workers:
                 )
             return self._executor.submit(function, *values)
 
-    def stop(self) -> None:
+    def stop(self, *, at_once: bool) -> None:
+        """End the processes; without `at_once` when they have done what they were given."""
         with self._lock:
             executor, self._executor = self._executor, None
         if executor is not None:
-            executor.shutdown(kill_workers=True)
+            executor.shutdown(kill_workers=at_once)
 
 
 _workers = _Workers()
@@ -87,12 +88,14 @@ def worker_processes() -> Iterator[None]:
     """Let `in_worker` use a process a core in the block; they are started when first needed."""
     keep_freed_memory()
     _workers.engines += 1
+    failed = True
     try:
         yield
+        failed = False
     finally:
         _workers.engines -= 1
         if not _workers.engines:
-            _workers.stop()
+            _workers.stop(at_once=failed)
 
 
 def in_worker(batches: Iterator[pa.RecordBatch], function: Apply) -> Iterator[pa.RecordBatch]:
@@ -107,7 +110,7 @@ def in_worker(batches: Iterator[pa.RecordBatch], function: Apply) -> Iterator[pa
     try:
         yield from _workers.submit(_run, function, list(batches)).result()
     except BrokenProcessPool as error:
-        _workers.stop()
+        _workers.stop(at_once=True)
         raise TaskError(
             "a process that worked for it was killed; mostly that is the system's answer to a lack"
             " of memory"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clickstream_dagster.processing import json_scan, json_values
+from clickstream_dagster.processing import json_scan, json_values, json_words
 from clickstream_dagster.processing.json_values import JsonBatch
 from clickstream_dagster.processing.limits import MAX_DEPTH
 
@@ -216,13 +216,28 @@ def test_keys_that_were_made_to_collide_are_still_equal(monkeypatch: pytest.Monk
     colliding = []
     for name in names:
         written = np.frombuffer(name.encode(), np.uint8)
-        if int(json_scan._hash(written, 0, len(written), seed)) % 16_384 < 16:
+        if int(json_words.hash_of(written, 0, len(written), seed)) % 16_384 < 16:
             colliding.append(name)
     assert len(colliding) > 150
     batch = read(*[json.dumps({name: n for n, name in enumerate(colliding)})] * 3)
     for n, name in enumerate(colliding):
         assert batch.integers(batch.fields(batch.roots, (name,))[name]).to_pylist() == [n] * 3
     assert len(batch.keys) == len(colliding)
+
+
+@pytest.mark.parametrize("size", range(26))
+def test_strings_end_and_escapes_stand_anywhere_in_a_word(size: int) -> None:
+    for sign in ('"', "\\", "\n", "\x1f", " ", "!", "~", "\x7f", "\x80", "é", "€", "😀", "\xdc"):
+        for place in range(size + 1):
+            value = "x" * place + sign + "y" * (size - place)
+            texts = [json.dumps({value: value}, ensure_ascii=ascii_only) for ascii_only in (0, 1)]
+            batch = read(*texts)
+            members, _ = batch.members(batch.roots)
+            assert batch.texts(members).to_pylist() == batch.keys_of(members).to_pylist()
+            assert batch.keys.to_pylist() == [value]
+            bare = f'["{"x" * place}{sign}{"y" * (size - place)}"]'
+            readable = sign not in '"\\' and sign >= " "
+            assert (read(bare).faults == json_scan.OK).tolist() == [readable]
 
 
 def test_what_no_warehouse_takes_becomes_a_sign_of_its_own() -> None:

@@ -1,0 +1,138 @@
+"""Eight bytes of JSON at a time, compiled: which of them end a plain run, copied in one go.
+
+A word is eight bytes as they lie in memory, the first one lowest: what numba compiles for is
+little-endian. Marks of bytes are their highest bits.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+WORD = 8
+
+_ONES = np.uint64(0x0101010101010101)
+_HIGHEST = np.uint64(0x8080808080808080)
+_QUOTES = _ONES * np.uint64(ord('"'))
+_BACKSLASHES = _ONES * np.uint64(ord("\\"))
+_BLANKS = _ONES * np.uint64(ord(" "))
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio, made odd
+
+
+def compiled(function: Callable) -> Callable:
+    """Compile at the first call, without the interpreter's lock, and keep the result on disk."""
+    return _compiled(function)
+
+
+def compiled_lean(function: Callable) -> Callable:
+    """Compile a function that makes no arrays: it counts no references to those it is given.
+
+    Counting them at every call of a small function took half of the time of reading JSON.
+    """
+    return _compiled(function, _nrt=False)
+
+
+def _compiled(function: Callable, **options: bool) -> Callable:
+    try:
+        return njit(nogil=True, cache=True, **options)(function)
+    except RuntimeError:  # neither this folder nor the user's cache can be written
+        return njit(nogil=True, **options)(function)
+
+
+def _pointer(context, builder, array_type, array, place):
+    data = context.make_array(array_type)(context, builder, array).data
+    at = builder.gep(data, [place])
+    return builder.bitcast(at, cgutils.intp_t.as_pointer())
+
+
+@intrinsic
+def word_at(typing_context, data, place):
+    """Read the word that begins at a place, any place; WORD bytes must be there."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.load(_pointer(context, builder, signature.args[0], *arguments), align=1)
+
+    return types.uint64(data, types.uint64), generate
+
+
+@intrinsic
+def put_word(typing_context, out, place, word):
+    """Write a word at a place, any place; there must be room for WORD bytes."""
+
+    def generate(context, builder, signature, arguments):
+        array, at, value = arguments
+        pointer = _pointer(context, builder, signature.args[0], array, at)
+        builder.store(value, pointer, align=1)
+        return context.get_dummy_value()
+
+    return types.void(out, types.uint64, types.uint64), generate
+
+
+@intrinsic
+def _zeros_below(typing_context, marks):
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], cgutils.true_bit)
+
+    return types.uint64(types.uint64), generate
+
+
+@compiled_lean
+def first_marked(marks):
+    """Give the place of the first marked byte in its word; there must be one."""
+    return np.int64(_zeros_below(marks) >> np.uint64(3))
+
+
+# A byte that is subtracted from borrows from the next one, so a byte behind the first one that is
+# to be marked may be marked, too. The first mark is always right.
+
+
+@compiled_lean
+def _mark_zeros(word):
+    return (word - _ONES) & ~word & _HIGHEST
+
+
+@compiled_lean
+def mark_backslashes(word):
+    """Mark the first backslash, and perhaps bytes behind it."""
+    return _mark_zeros(word ^ _BACKSLASHES)
+
+
+@compiled_lean
+def mark_ends(word):
+    """Mark the first quote, backslash or control of a word, and perhaps bytes behind it."""
+    controls = (word - _BLANKS) & ~word & _HIGHEST
+    return controls | _mark_zeros(word ^ _QUOTES) | mark_backslashes(word)
+
+
+@compiled_lean
+def hash_of(data, start, stop, seed):
+    """Give a hash of some bytes; who does not know the seed can't make many collide."""
+    value = seed
+    place = start
+    while stop - place >= WORD:
+        value = (value ^ word_at(data, np.uint64(place))) * _MIX
+        value ^= value >> np.uint64(32)
+        place += WORD
+    rest = np.uint64(stop - start)
+    while place < stop:
+        rest = (rest << np.uint64(8)) | np.uint64(data[np.uint64(place)])
+        place += 1
+    value = (value ^ rest) * _MIX
+    return value ^ (value >> np.uint64(32))
+
+
+@compiled_lean
+def same_bytes(data, first, second, size):
+    """Tell whether two runs of bytes are equal."""
+    n = 0
+    while size - n >= WORD:
+        if word_at(data, np.uint64(first + n)) != word_at(data, np.uint64(second + n)):
+            return False
+        n += WORD
+    while n < size:
+        if data[np.uint64(first + n)] != data[np.uint64(second + n)]:
+            return False
+        n += 1
+    return True
