@@ -298,12 +298,18 @@ def docs(
         "data/demo/warehouse.duckdb"
     ),
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("data/docs/models.html"),
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    glue_endpoint_url: GlueEndpoint = None,
 ) -> None:
     """Write the documentation of the models (dbt docs) as one HTML page."""
+    from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.resources.dbt import Warehouse, build_docs
 
+    s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
     with plain_errors():
-        build_docs(Warehouse(sink, project_id, warehouse), out)
+        build_docs(Warehouse(sink, project_id, warehouse, s3), out)
     typer.echo(f"wrote {out}")
 
 
