@@ -55,7 +55,11 @@ def process_batch(
 def load_steps(settings: BatchSettings) -> list[Plugin]:
     """Give the transformer and the enrichments, checked. Raises PluginError."""
     context = PluginContext(
-        settings.project_id, settings.app_ids, settings.geo_database, settings.root
+        settings.project_id,
+        settings.app_ids,
+        settings.geo_database,
+        settings.root,
+        settings.correct_clocks,
     )
     steps = [
         load_plugin(settings.transformer, TRANSFORMERS, context),

@@ -98,6 +98,11 @@ class JsonBatch:
         """
         return self._children(owners, OBJECT)
 
+    @cached_property
+    def element_counts(self) -> np.ndarray:
+        """Give the number of elements of each text that is an array, 0 for others."""
+        return np.diff(self.elements(self.roots)[1])
+
     def elements(self, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Give the elements of the arrays among the owners, and where each owner's begin."""
         return self._children(owners, ARRAY)

@@ -413,6 +413,11 @@ def files_of(table: "Table", snapshots: Sequence["Snapshot"]) -> SnapshotFiles:
     )
 
 
+def folder_of(table: "Table") -> str:
+    """Give the path of a table's folder, as storages take it."""
+    return table.location().removeprefix("file://")
+
+
 def file_schema(table: "Table") -> pa.Schema:
     """Give the Arrow schema of a table's data files: Iceberg's field ids on every level.
 

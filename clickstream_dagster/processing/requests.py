@@ -20,6 +20,7 @@ from clickstream_dagster.processing.json_values import JsonBatch
 from clickstream_dagster.processing.limits import (
     MAX_BODY_BYTES,
     MAX_ENVELOPE_CHARACTERS,
+    MAX_EVENTS_A_BODY,
     MAX_REQUEST_TEXT_CHARACTERS,
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
@@ -416,19 +417,25 @@ def _trimmed(text: str) -> str:
 
 
 def _gunzip(packed: bytes) -> bytes:
-    inflater = isal_zlib.decompressobj(wbits=31)
-    try:
-        out = inflater.decompress(packed, MAX_BODY_BYTES + 1)
-    except isal_zlib.error as error:
-        raise BadBodyError(
-            BadReason.UNDECODABLE_BODY, f"the gzip data is damaged: {error}"
-        ) from error
-    if len(out) > MAX_BODY_BYTES:
-        raise BadBodyError(
-            BadReason.BODY_TOO_LARGE, f"the body unpacks to more than {MAX_BODY_BYTES} bytes"
-        )
-    if not inflater.eof:
-        raise BadBodyError(BadReason.UNDECODABLE_BODY, "the gzip data ends in the middle")
+    """Unpack gzip, of one member or several, one behind the other (RFC 1952)."""
+    out = b""
+    while packed.startswith(_GZIP_MAGIC):
+        inflater = isal_zlib.decompressobj(wbits=31)
+        try:
+            out += inflater.decompress(packed, MAX_BODY_BYTES + 1 - len(out))
+        except isal_zlib.error as error:
+            raise BadBodyError(
+                BadReason.UNDECODABLE_BODY, f"the gzip data is damaged: {error}"
+            ) from error
+        if len(out) > MAX_BODY_BYTES:
+            raise BadBodyError(
+                BadReason.BODY_TOO_LARGE, f"the body unpacks to more than {MAX_BODY_BYTES} bytes"
+            )
+        if not inflater.eof:
+            raise BadBodyError(BadReason.UNDECODABLE_BODY, "the gzip data ends in the middle")
+        packed = inflater.unused_data.lstrip(b"\0")
+    if packed:
+        raise BadBodyError(BadReason.UNDECODABLE_BODY, "foreign bytes follow the gzip data")
     return out
 
 
@@ -437,9 +444,14 @@ def body_fault(
 ) -> tuple[pa.StringArray, pa.StringArray]:
     """Give why bodies hold no events, and the detail: known reasons, and what reading them found.
 
-    `json` holds the bodies. A body that is an array has no fault, also when it is empty.
+    `json` holds the bodies. A body that is an array has no fault, also when it is empty, but for
+    one of more than MAX_EVENTS_A_BODY elements.
     """
-    unread = np.asarray(reason.is_null()) & ~json.is_array(json.roots)
+    is_open = np.asarray(reason.is_null())
+    unread = is_open & ~json.is_array(json.roots)
+    too_many = is_open & (json.element_counts > MAX_EVENTS_A_BODY)
+    if too_many.any():
+        reason = pc.if_else(pa.array(too_many), BadReason.TOO_MANY_EVENTS.value, reason)
     for fault, why in (
         ((json.faults == json_scan.OK) & (json.roots >= 0), BadReason.NOT_AN_ARRAY),
         (json.faults == json_scan.NOT_JSON, BadReason.NOT_JSON),

@@ -25,6 +25,7 @@ from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.engines import spark_session
 from clickstream_dagster.processing.job import process_batch
 from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.processing.limits import MAX_EVENTS_A_BODY
 from clickstream_dagster.processing.plugins import Plugin
 from clickstream_dagster.processing.schema import BAD_EVENT, ODS_EVENT
 from clickstream_dagster.processing.settings import BatchSettings
@@ -161,14 +162,18 @@ def test_an_event_of_a_wrong_clock_is_put_where_it_belongs(pipeline: Pipeline) -
     assert (counters.written, counters.corrected) == (3, 2)
     times = {row["event_id"]: row["event_timestamp"] for row in pipeline.rows("ods_event")}
     assert times == {"ahead": NOW_MS, "later": NOW_MS + 1_000, "right": NOW_MS}
+    as_sent = pipeline.process("b1", sent, correct_clocks=False)
+    assert (as_sent.written, as_sent.corrected, as_sent.bad) == (1, 0, 2)
+    assert {row["reason"] for row in pipeline.rows("bad_event")} == {"timestamp_in_future"}
+
+
+def test_without_correction_a_wrong_clock_stays_as_it_was_sent(pipeline: Pipeline) -> None:
+    ahead = NOW_MS + HOUR
+    sent = [record(plain(event("ahead", timestamp=ahead)), client_timestamp=ahead)]
     assert pipeline.process("b1", sent, correct_clocks=False).corrected == 0
-    assert {row["event_timestamp"] for row in pipeline.rows("ods_event")} == {
-        NOW_MS,
-        ahead,
-        ahead + 1_000,
-    }
-    for row in pipeline.rows("ods_event"):
-        assert row["event_timestamp_original"] == row["event_timestamp"]
+    (row,) = pipeline.rows("ods_event")
+    assert row["event_timestamp"] == row["event_timestamp_original"] == ahead
+    assert pipeline.process("b1", sent).corrected == 1
 
 
 def test_a_plug_in_on_data_frames_that_loses_rows_is_named(pipeline: Pipeline) -> None:
@@ -179,13 +184,31 @@ def test_a_plug_in_on_data_frames_that_loses_rows_is_named(pipeline: Pipeline) -
     assert pipeline.rows("ods_event") == []
 
 
-def test_a_body_of_very_many_elements_costs_what_it_weighs(pipeline: Pipeline) -> None:
-    many = "[" + ",".join(["1"] * 300_000) + "]"
-    body = base64.b64encode(gzip.compress(many.encode())).decode()
-    sent = [record(body, rid=f"r{n}", ua="u" * 4_000, uri="/" + "x" * 8_000) for n in range(2)]
+def test_a_body_of_very_many_elements_is_one_bad_record(pipeline: Pipeline) -> None:
+    def packed(elements: int) -> str:
+        many = "[" + ",".join(["1"] * elements) + "]"
+        return base64.b64encode(gzip.compress(many.encode())).decode()
+
+    sent = [
+        record(packed(MAX_EVENTS_A_BODY), rid="most", ua="u" * 4_000, uri="/" + "x" * 8_000),
+        record(packed(MAX_EVENTS_A_BODY + 1), rid="more"),
+        record(packed(8_000_000), rid="bomb"),
+    ]
     counters = pipeline.process("b1", [*sent, record(plain(event("good")))])
-    assert (counters.written, counters.bad, counters.requests) == (1, 600_000, 3)
+    assert (counters.written, counters.bad, counters.requests) == (1, MAX_EVENTS_A_BODY + 2, 4)
     assert counters.balanced
+    reasons = {row["request_id"]: row["reason"] for row in pipeline.rows("bad_event")}
+    assert reasons == {
+        "most": "not_an_object",
+        "more": "too_many_events",
+        "bomb": "too_many_events",
+    }
+
+
+def test_an_event_of_very_many_attributes_is_told_once(pipeline: Pipeline) -> None:
+    attributes = {f"a{n}": n for n in range(300_000)}
+    counters = pipeline.process("b1", [record(plain(event("many", attributes=attributes)))])
+    assert (counters.written, counters.discarded) == (1, 1)
 
 
 class EvensOnly(Plugin):
