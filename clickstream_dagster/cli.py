@@ -12,6 +12,7 @@ from clickstream_dagster.package_commands import package_app
 from clickstream_dagster.plain_errors import plain_errors
 from clickstream_dagster.plugin_commands import geo_app, plugin_app
 from clickstream_dagster.replay_command import replay
+from clickstream_dagster.s3_options import Endpoint, GlueEndpoint, KmsKey, Profile, Region
 
 app = typer.Typer(
     name="clickstream",
@@ -25,25 +26,6 @@ app.add_typer(plugin_app, name="plugin")
 app.add_typer(geo_app, name="geo")
 app.add_typer(package_app, name="package")
 app.command()(replay)
-
-
-Region = Annotated[
-    str | None, typer.Option(help="AWS region of S3 and Glue. Default: as boto3 finds it.")
-]
-Profile = Annotated[
-    str | None,
-    typer.Option(help="Profile of the AWS configuration files. Default: as boto3 finds it."),
-]
-Endpoint = Annotated[
-    str | None, typer.Option(help="Address of an S3-compatible server. Default: as boto3 finds it.")
-]
-GlueEndpoint = Annotated[
-    str | None, typer.Option(help="Address of the Glue catalog. Default: as boto3 finds it.")
-]
-KmsKey = Annotated[
-    str | None,
-    typer.Option(help="Id, alias or ARN of the KMS key that encrypts what is written to S3."),
-]
 
 
 @app.callback()

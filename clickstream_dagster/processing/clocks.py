@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clickstream_dagster.processing.limits import (
+    MAX_AHEAD_MS,
     MAX_CLOCK_DIFFERENCE_MS,
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
@@ -75,9 +76,10 @@ def clock_shift(sent: np.ndarray, arrived: np.ndarray, uploaded: np.ndarray) -> 
     tells = is_event & (uploaded >= MIN_TIMESTAMP_MS) & (uploaded < MAX_TIMESTAMP_MS)
     difference = np.where(tells, arrived - np.where(tells, uploaded, 0), 0)
     shift = np.where(np.abs(difference) > MAX_CLOCK_DIFFERENCE_MS, difference, 0)
-    # A clock that was set between the event and its upload may say anything.
+    # A clock that was set between the event and its upload may say anything; nothing happens after
+    # its arrival.
     moved = np.where(is_event, sent + shift, MIN_TIMESTAMP_MS)
-    return np.where(_is_plausible(moved), shift, 0)
+    return np.where(_is_plausible(moved) & (moved <= arrived + MAX_AHEAD_MS), shift, 0)
 
 
 def _is_plausible(ms: np.ndarray) -> np.ndarray:

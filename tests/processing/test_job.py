@@ -334,6 +334,29 @@ def test_places_and_user_agents_are_counted(pipeline: Pipeline, city_database: s
     assert [row["geo"]["city"] for row in pipeline.rows("ods_event")] == ["London", "London", None]
 
 
+def test_a_note_that_a_failing_disk_has_cut_costs_nothing(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = mixed_records()
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "commit", _die)
+        patch.setattr(Attempt, "remove_uncommitted", lambda self: None)
+        patch.setattr(Attempt, "_remove_directory", lambda self: None)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.process("b1", records)
+    notes = list((pipeline.sink / "_staging").rglob("folders-*"))
+    assert notes
+    for note in notes:
+        note.write_bytes(note.read_bytes()[:5])
+    pipeline.process("b1", records)
+    assert _unknown_files(pipeline) == set()
+    assert list((pipeline.sink / "_staging").rglob("folders-*")) == []
+
+
+def _die(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_what_a_killed_attempt_has_left_is_removed(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,10 +365,7 @@ def test_what_a_killed_attempt_has_left_is_removed(
     before = content(pipeline)
     with monkeypatch.context() as patch:
         # A killed process neither commits nor cleans up.
-        def die(*_: object, **__: object) -> None:
-            raise KeyboardInterrupt
-
-        patch.setattr(Lake, "commit", die)
+        patch.setattr(Lake, "commit", _die)
         patch.setattr(Attempt, "remove_uncommitted", lambda self: None)
         patch.setattr(Attempt, "_remove_directory", lambda self: None)
         with pytest.raises(KeyboardInterrupt):

@@ -1,5 +1,6 @@
 """Raw objects and sink records are read whole, bounded, and nothing of them vanishes."""
 
+import base64
 import gzip
 import io
 import json
@@ -126,8 +127,6 @@ def test_a_single_object_and_a_byte_order_mark_are_taken() -> None:
 
 
 def test_a_byte_order_mark_behind_a_body_is_no_part_of_json_however_it_is_packed() -> None:
-    import base64
-
     text = plain(event()) + "\ufeff"
     assert decode_body(text) == text
     assert decode_body(base64.b64encode(text.encode()).decode()) == text
@@ -148,9 +147,20 @@ def test_a_body_that_can_not_be_decoded_has_a_reason(body: str, reason: BadReaso
     assert bad.value.reason == reason
 
 
-def test_a_decompression_bomb_is_refused() -> None:
-    import base64
+def test_a_body_of_several_gzip_members_is_read_whole() -> None:
+    text = plain(event("a"), event("b"))
+    members = gzip.compress(text[:100].encode()) + gzip.compress(text[100:].encode())
+    assert decode_body(base64.b64encode(members).decode()) == text
+    with pytest.raises(BadBodyError, match="foreign bytes") as bad:
+        decode_body(base64.b64encode(members + b"garbage").decode())
+    assert bad.value.reason == BadReason.UNDECODABLE_BODY
+    half = gzip.compress(b"[" + b" " * (20 << 20))
+    with pytest.raises(BadBodyError) as bad:
+        decode_body(base64.b64encode(half + half).decode())
+    assert bad.value.reason == BadReason.BODY_TOO_LARGE
 
+
+def test_a_decompression_bomb_is_refused() -> None:
     bomb = base64.b64encode(gzip.compress(b"[" + b" " * (65 << 20) + b"]")).decode()
     with pytest.raises(BadBodyError) as bad:
         decode_body(bomb)
