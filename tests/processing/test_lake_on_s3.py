@@ -14,9 +14,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from typer.testing import CliRunner
 
 from clickstream_dagster.batches.objects import list_objects
 from clickstream_dagster.batches.s3 import S3Access
+from clickstream_dagster.cli import app
 from clickstream_dagster.errors import LakeError, SourceError, UnknownCommitError
 from clickstream_dagster.processing import glue, locks, records
 from clickstream_dagster.processing.attempt import Attempt
@@ -144,6 +146,20 @@ def test_both_places_hold_the_same_and_a_second_run_changes_nothing(
     assert shop.process("b1", objects) == counters
     assert shop.rows() == expected
     assert shop.left() == set()
+
+
+def test_a_replay_reaches_s3_by_its_options(
+    shop: Shop, aws: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.process("b1", shop.put("b1", *RECORDS))
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    where = ("--endpoint-url", aws, "--glue-endpoint-url", aws, "--region", "us-east-1")
+    result = CliRunner().invoke(
+        app, ["replay", shop.project, "--sink", shop.sink, "--app-id", "shop", "--dry-run", *where]
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout.splitlines()[-1])["chosen"] == 1
 
 
 def test_a_later_batch_meets_the_rows_of_the_first(shop: Shop) -> None:
