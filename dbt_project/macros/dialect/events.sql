@@ -1,8 +1,9 @@
 {#
   The nested parts of an event, and times, in the words of each engine.
 
-  A public name only dispatches; a body is named after its engine. An engine without a body parses,
-  and says at run time which macro it lacks.
+  A public name only dispatches; a body is named after its engine and is in that engine's file
+  (duckdb.sql, athena.sql, redshift.sql). An engine without a body parses, and says at run time
+  which macro it lacks.
 #}
 
 {% macro not_written_for_this_engine(name) %}
@@ -30,10 +31,6 @@
     {{- not_written_for_this_engine("event_param") -}}
 {% endmacro %}
 
-{% macro duckdb__event_param(key, type) %}
-    {{- "list_filter(event_params, lambda p: p.key = '%s')[1].value.%s_value" % (key, type) -}}
-{% endmacro %}
-
 
 {#
   The rows of a relation, each once for every element of its list `column`, as `item`: `item.key`,
@@ -47,11 +44,6 @@
 
 {% macro default__unnested(relation, column) %}
     (select r.*, t.item from {{ relation }} as r cross join unnest(r.{{ column }}) as t(item))
-{%- endmacro %}
-
-{# DuckDB filters the rows of a join with unnest after making them all, twenty times slower. #}
-{% macro duckdb__unnested(relation, column) %}
-    (select *, unnest({{ column }}) as item from {{ relation }})
 {%- endmacro %}
 
 
@@ -98,10 +90,6 @@
 
 {% macro default__ms_to_timestamp(ms) %}
     {{- not_written_for_this_engine("ms_to_timestamp") -}}
-{% endmacro %}
-
-{% macro duckdb__ms_to_timestamp(ms) %}
-    {{- "epoch_ms(%s)" % ms -}}
 {% endmacro %}
 
 
