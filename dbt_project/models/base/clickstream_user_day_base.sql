@@ -55,7 +55,7 @@ select
     cast(sum({{ is_purchase }}) as bigint) as purchase_count,
     cast(
         coalesce(sum(case when {{ is_purchase }} = 1 then event_value_in_usd end), 0)
-        as {{ dbt.type_float() }}
+        as double precision
     ) as purchase_value_in_usd,
     max(case when is_first_touch = 0 and known_user_id is not null then 1 else 0 end)
         as is_registered,
