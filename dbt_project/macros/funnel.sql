@@ -14,7 +14,7 @@ events_{{ number }} as (
         app_id,
         user_pseudo_id,
         event_timestamp,
-        {{ funnel.by if funnel.by else "cast(null as varchar)" }} as dimension_value,
+        {{ column_name(funnel.by) if funnel.by else "cast(null as varchar)" }} as dimension_value,
         {%- for step in funnel.steps %}
         case when {{ is_step(step) }} then 1 else 0 end as is_step_{{ loop.index }},
         {%- endfor %}
@@ -58,6 +58,15 @@ funnel_{{ number }} as (
     group by s1.app_id, s1.dimension_value
 )
 {%- endmacro %}
+
+
+{# A name that is nothing but a column's: vars that are given by hand are checked nowhere else. #}
+{% macro column_name(name) %}
+    {%- if not modules.re.fullmatch("[a-z_]+", name) -%}
+        {%- do exceptions.raise_compiler_error("a funnel is by " ~ name ~ ": write a column") -%}
+    {%- endif -%}
+    {{- name -}}
+{% endmacro %}
 
 
 {# Whether an event is one of a step. #}
