@@ -1,8 +1,9 @@
 {#
   The nested parts of an event, and times, in the words of each engine.
 
-  A public name only dispatches; a body is named after its engine. An engine without a body parses,
-  and says at run time which macro it lacks.
+  A public name only dispatches; a body is named after its engine and is in that engine's file
+  (duckdb.sql, athena.sql, redshift.sql). An engine without a body parses, and says at run time
+  which macro it lacks.
 #}
 
 {% macro not_written_for_this_engine(name) %}
@@ -19,6 +20,7 @@
 {#
   The value of one parameter of an event, as `string`, `int`, `float` or `double`; null when the
   event lacks it or holds it under another type. The first one counts when a key is sent twice.
+  The key is any text: a body writes it as `string_list([key])`.
 
   `event_param('_session_id', 'string')`
 #}
@@ -28,10 +30,6 @@
 
 {% macro default__event_param(key, type) %}
     {{- not_written_for_this_engine("event_param") -}}
-{% endmacro %}
-
-{% macro duckdb__event_param(key, type) %}
-    {{- "list_filter(event_params, lambda p: p.key = '%s')[1].value.%s_value" % (key, type) -}}
 {% endmacro %}
 
 
@@ -47,11 +45,6 @@
 
 {% macro default__unnested(relation, column) %}
     (select r.*, t.item from {{ relation }} as r cross join unnest(r.{{ column }}) as t(item))
-{%- endmacro %}
-
-{# DuckDB filters the rows of a join with unnest after making them all, twenty times slower. #}
-{% macro duckdb__unnested(relation, column) %}
-    (select *, unnest({{ column }}) as item from {{ relation }})
 {%- endmacro %}
 
 
@@ -82,16 +75,22 @@
 
 
 {#
-  Milliseconds since 1970 as a timestamp without zone, cut to the `day` or `hour` in UTC.
-  Null outside of the years 1970 to 9999: clients send any number.
+  Milliseconds since 1970 as a timestamp without zone, cut to the `day` or `hour` in the reporting
+  time zone. Null outside of the years 1970 to 9999: clients send any number.
 #}
 {% macro ms_trunc(unit, ms) %}
+    {%- set time = ms_to_timestamp(ms) -%}
+    {%- if var("time_zone") != "UTC" -%}
+        {%- set time = local_time(time, var("time_zone")) -%}
+    {%- endif %}
     case
         when {{ ms }} between 0 and 253402300799999
-            then cast(date_trunc('{{ unit }}', {{ ms_to_timestamp(ms) }}) as timestamp)
+            then cast(date_trunc('{{ unit }}', {{ time }}) as timestamp)
     end
 {% endmacro %}
 
+
+{# Milliseconds since 1970 as a timestamp without zone, in UTC. #}
 {% macro ms_to_timestamp(ms) %}
     {{- return(adapter.dispatch("ms_to_timestamp", "clickstream")(ms)) -}}
 {% endmacro %}
@@ -100,8 +99,18 @@
     {{- not_written_for_this_engine("ms_to_timestamp") -}}
 {% endmacro %}
 
-{% macro duckdb__ms_to_timestamp(ms) %}
-    {{- "epoch_ms(%s)" % ms -}}
+
+{#
+  A timestamp without zone in UTC as the clocks of a time zone show it, by the rules of IANA.
+
+  `local_time("epoch_ms(0)", "Europe/Berlin")`
+#}
+{% macro local_time(timestamp, zone) %}
+    {{- return(adapter.dispatch("local_time", "clickstream")(timestamp, zone)) -}}
+{% endmacro %}
+
+{% macro default__local_time(timestamp, zone) %}
+    {{- not_written_for_this_engine("local_time") -}}
 {% endmacro %}
 
 
