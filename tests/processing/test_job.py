@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -145,6 +146,24 @@ def test_bad_records_are_kept_once_however_many_batches_bring_them(pipeline: Pip
     pipeline.process("b1", records, records)
     after = [(row["request_id"], row["payload"]) for row in pipeline.rows("bad_event")]
     assert sorted(after) == sorted(before)
+
+
+def test_bad_records_of_many_days_need_few_open_files(pipeline: Pipeline) -> None:
+    days = 120
+    records = [
+        record("no body", rid=f"r{number}", ingest_time=NOW_MS + number % days * 24 * HOUR)
+        for number in range(2 * days)
+    ]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + days // 2, hard))
+    try:
+        counters = pipeline.process("b1", records, records[:1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (counters.bad, counters.bad_repeated) == (2 * days + 1, 1)
+    assert len(pipeline.lake.data_files("bad_event")) == days
+    kept = Counter(row["request_id"] for row in pipeline.rows("bad_event"))
+    assert kept == {f"r{number}": 1 for number in range(2 * days)}
 
 
 def test_an_event_of_a_wrong_clock_is_put_where_it_belongs(pipeline: Pipeline) -> None:
