@@ -166,9 +166,13 @@ def relative_key(source: str, uri: str) -> str:
     return uri.removeprefix(_root(source))
 
 
-def check_source(source: str, s3: S3Access | None = None) -> None:
-    """Raise SourceError unless the source is there and may be listed; an empty one is fine."""
-    next(list_objects(source, limit=1, s3=s3), None)
+def would_list(source: str, folder: str) -> bool:
+    """Whether files in a folder are taken for raw objects of a source: see `list_objects`.
+
+    Both are local paths or `s3://` addresses, and need not be there.
+    """
+    root, place = _true_root(source), _true_root(folder)
+    return place.startswith(root) and is_object(f"{place.removeprefix(root)}file")
 
 
 def split_s3(address: str) -> tuple[str, str]:
@@ -192,6 +196,11 @@ def _root(source: str) -> str:
         return f"{S3_SCHEME}{bucket}/{prefix}"
     path = Path(source.removeprefix("file://"))
     return f"{path.absolute().as_posix().rstrip('/')}/"
+
+
+def _true_root(address: str) -> str:
+    root = _root(address)
+    return root if root.startswith(S3_SCHEME) else os.path.join(os.path.realpath(root), "")
 
 
 def is_object(key: str) -> bool:

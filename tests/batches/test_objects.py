@@ -2,7 +2,7 @@
 
 import pytest
 
-from clickstream_dagster.batches.objects import check_source, list_objects, relative_key
+from clickstream_dagster.batches.objects import list_objects, relative_key, would_list
 from clickstream_dagster.errors import SourceError
 
 KEYS = [
@@ -56,7 +56,7 @@ def test_a_missing_directory_is_an_error_that_names_it(tmp_path):
         list(list_objects(str(tmp_path / "nowhere")))
     (tmp_path / "file").touch()
     with pytest.raises(SourceError, match="is a file"):
-        check_source(str(tmp_path / "file"))
+        list(list_objects(str(tmp_path / "file")))
 
 
 def test_an_empty_directory_and_an_empty_prefix_hold_nothing(tmp_path, bucket):
@@ -66,4 +66,32 @@ def test_an_empty_directory_and_an_empty_prefix_hold_nothing(tmp_path, bucket):
 
 def test_a_missing_bucket_is_an_error_that_names_it(bucket):
     with pytest.raises(SourceError, match="no-such-bucket/raw does not exist"):
-        check_source("s3://no-such-bucket/raw")
+        list(list_objects("s3://no-such-bucket/raw"))
+
+
+@pytest.mark.parametrize(
+    ("source", "folder", "expected"),
+    [
+        ("s3://b/raw", "s3://b/raw", True),
+        ("s3://b/raw/", "s3://b/raw/lake", True),
+        ("s3://b", "s3://b/lake", True),
+        ("s3://b/raw", "s3://b/raw/_lake/shop", False),
+        ("s3://b/raw", "s3://b/raw-lake", False),
+        ("s3://b/raw", "s3://other/raw/lake", False),
+        ("s3://b/raw/lake", "s3://b/raw", False),
+        ("s3://b/raw", "/b/raw/lake", False),
+        ("/data/raw", "/data/raw/./lake", True),
+        ("/data/raw", "/data/other/../raw", True),
+        ("/data/raw", "file:///data/raw/lake", True),
+        ("/data/raw", "/data/raw/.lake", False),
+        ("/data/raw", "/data/raw_lake", False),
+    ],
+)
+def test_a_folder_in_a_source_is_told_from_one_that_listing_skips(source, folder, expected):
+    assert would_list(source, folder) is expected
+
+
+def test_a_folder_in_a_source_is_found_by_whatever_name(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "raw")
+    assert would_list(str(tmp_path / "raw"), str(tmp_path / "link" / "lake"))

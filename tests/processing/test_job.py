@@ -512,7 +512,7 @@ def test_a_hostile_clock_costs_one_record(pipeline: Pipeline) -> None:
         ({"app_ids": ()}, "no app id"),
         ({"app_ids": ("1shop",)}, "app id '1shop'"),
         ({"freshness_hours": 0}, "freshness is 0 hours"),
-        ({"batch": ""}, "no name"),
+        ({"batch": ""}, "name is empty"),
         ({"sink": "gs://bucket/lake"}, "write a directory or s3://bucket/prefix"),
     ],
 )
