@@ -1,8 +1,12 @@
 """Listing gives the raw objects of a directory and of an S3 prefix alike."""
 
+import contextlib
+import os
+import socket
+
 import pytest
 
-from clickstream_dagster.batches.objects import list_objects, relative_key, would_list
+from clickstream_dagster.batches.objects import Source, list_objects, relative_key, would_list
 from clickstream_dagster.errors import SourceError
 
 KEYS = [
@@ -49,6 +53,30 @@ def test_an_object_tells_size_arrival_and_content(source):
     assert first.size == len(relative_key(source, first.uri))
     assert first.arrival_ms > 1_600_000_000_000
     assert first.etag
+
+
+def test_only_regular_files_are_raw_objects(tmp_path):
+    (tmp_path / "a.gz").write_bytes(b"a")
+    (tmp_path / "link.gz").symlink_to(tmp_path / "a.gz")
+    (tmp_path / "nowhere.gz").symlink_to(tmp_path / "gone")
+    (tmp_path / "folder.gz").mkdir()
+    os.mkfifo(tmp_path / "pipe.gz")
+    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(tmp_path):
+        server.bind("socket.gz")
+    assert keys(str(tmp_path)) == ["a.gz", "link.gz"]
+    found = Source(str(tmp_path)).find(os.listdir(tmp_path))
+    assert sorted(found) == ["a.gz", "link.gz"]
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    for name in ("raw/day", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a.gz").write_bytes(b"a")
+    (tmp_path / "raw" / "day" / "up").symlink_to(tmp_path / "raw")
+    (tmp_path / "raw" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "raw")
+    (tmp_path / "elsewhere" / "self").symlink_to(tmp_path / "elsewhere")
+    assert keys(str(tmp_path / "raw")) == ["day/a.gz", "linked/a.gz"]
 
 
 def test_a_missing_directory_is_an_error_that_names_it(tmp_path):

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -21,7 +22,7 @@ from clickstream_dagster.errors import (
     SettingError,
     SourceError,
 )
-from clickstream_dagster.processing import job, merge_pass, stage_pass
+from clickstream_dagster.processing import engines, job, merge_pass, stage_pass
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.engines import spark_session
 from clickstream_dagster.processing.job import process_batch
@@ -551,6 +552,21 @@ def test_a_plugin_on_data_frames_runs_between_arrow_ones(pipeline: Pipeline) -> 
 def test_an_engine_that_is_not_known_is_refused() -> None:
     with pytest.raises(EngineError, match="'flink' is not known; write one of sail, spark"):
         spark_session("flink").__enter__()
+
+
+def test_an_address_without_a_server_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "CONNECT_SECONDS", 0.3)
+    # The first one takes connections, and says nothing.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for port in (server.getsockname()[1], 1):
+            with pytest.raises(EngineError, match=f"answers at sc://127.0.0.1:{port} within 0.3 s"):
+                spark_session(f"sc://127.0.0.1:{port}").__enter__()
+
+
+@pytest.mark.parametrize("address", ["sc://host:port", "sc://host:1/path", "sc://"])
+def test_an_address_that_can_be_none_is_told(address: str) -> None:
+    with pytest.raises(EngineError, match=f"engine {address}: .*; write sc://host:port"):
+        spark_session(address).__enter__()
 
 
 def test_spark_without_java_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
