@@ -285,8 +285,8 @@ def model(
     from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.resources.dbt import Warehouse, build_models
 
-    s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
     with plain_errors():
+        s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
         build_models(Warehouse(sink, project_id, warehouse, s3), full_refresh=full_refresh)
 
 
@@ -307,8 +307,8 @@ def docs(
     from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.resources.dbt import Warehouse, build_docs
 
-    s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
     with plain_errors():
+        s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
         build_docs(Warehouse(sink, project_id, warehouse, s3), out)
     typer.echo(f"wrote {out}")
 

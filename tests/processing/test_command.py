@@ -14,6 +14,40 @@ def raw(tmp_path, monkeypatch):
     write_object(tmp_path / "raw" / "a.log.gz", [record(plain(event("e1")))])
 
 
+ADDRESSES = [
+    ("notaurl", "write http://host:port or https://host"),
+    ("ftp://host", "write http://host:port or https://host"),
+    ("http://a b", "write http://host:port or https://host"),
+    ("https://key:secret@host", "holds credentials"),
+]
+
+
+@pytest.mark.parametrize(("address", "message"), ADDRESSES)
+@pytest.mark.parametrize("option", ["endpoint-url", "glue-endpoint-url"])
+def test_an_address_that_is_none_is_refused(option: str, address: str, message: str) -> None:
+    done = process(**{option: address})
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: {option.replace('-', '_')}: ")
+    assert message in done.stderr
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("maintain", "--sink=s3://b/lake", "--project-id=demo"),
+        ("model", "--sink=s3://b/lake", "--project-id=demo", "--warehouse=w.duckdb"),
+        ("docs", "--sink=s3://b/lake"),
+    ],
+)
+def test_every_command_on_s3_refuses_an_address_that_is_none(command: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, [*command, "--endpoint-url=nourl"])
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "Error: endpoint_url: address 'nourl': write http://host:port or https://host\n",
+    )
+
+
 def process(**options: str) -> Result:
     chosen = {"source": "raw", "sink": "lake", "project-id": "demo", "app-id": "shop", **options}
     return CliRunner().invoke(app, ["process", *(f"--{key}={chosen[key]}" for key in chosen)])
