@@ -282,8 +282,8 @@ def model(
     from clickstream_dagster.resources.dbt import Warehouse, build_models
     from clickstream_dagster.resources.definitions import Definitions, read_definitions
 
-    s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
     with plain_errors():
+        s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
         chosen = read_definitions(definitions) if definitions else Definitions()
         place = Warehouse(sink, project_id, warehouse, s3, chosen)
         build_models(place, full_refresh=full_refresh, check_everything=check_everything)
@@ -306,8 +306,8 @@ def docs(
     from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.resources.dbt import Warehouse, build_docs
 
-    s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
     with plain_errors():
+        s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
         build_docs(Warehouse(sink, project_id, warehouse, s3), out)
     typer.echo(f"wrote {out}")
 

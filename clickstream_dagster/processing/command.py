@@ -5,7 +5,13 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from clickstream_dagster.batches.objects import RawObject, list_objects, relative_key
+from clickstream_dagster.batches.objects import (
+    RawObject,
+    list_objects,
+    relative_key,
+    would_list,
+)
+from clickstream_dagster.errors import SettingError
 from clickstream_dagster.processing import workers
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.settings import BatchSettings
@@ -20,9 +26,15 @@ def process_source(
     """
     console = Console(stderr=True)
     # Settings are checked before anything is listed or started.
-    checked = settings(batch=batch or "unnamed")
+    checked = settings(batch="unnamed" if batch is None else batch)
+    if would_list(source, f"{checked.sink}/{checked.project_id}"):
+        raise SettingError(
+            f"the sink {checked.sink} lies in the source {source}, so that the lake's own files"
+            " would be read as raw objects: name a sink beside it, or a folder in it that begins"
+            " with _"
+        )
     objects = list(list_objects(source, s3=checked.s3))
-    chosen = settings(batch=batch or batch_name(source, objects))
+    chosen = settings(batch=batch_name(source, objects) if batch is None else batch)
     if not objects:
         console.print(f"{source} holds no raw objects: the batch is empty", style="yellow")
     with console.status(f"batch {chosen.batch}: starting {engine}") as status:

@@ -4,7 +4,9 @@ import base64
 import gzip
 import json
 import os
+import resource
 import shutil
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -20,7 +22,7 @@ from clickstream_dagster.errors import (
     SettingError,
     SourceError,
 )
-from clickstream_dagster.processing import job, merge_pass, stage_pass
+from clickstream_dagster.processing import engines, job, merge_pass, stage_pass
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.engines import spark_session
 from clickstream_dagster.processing.job import process_batch
@@ -146,6 +148,24 @@ def test_bad_records_are_kept_once_however_many_batches_bring_them(pipeline: Pip
     pipeline.process("b1", records, records)
     after = [(row["request_id"], row["payload"]) for row in pipeline.rows("bad_event")]
     assert sorted(after) == sorted(before)
+
+
+def test_bad_records_of_many_days_need_few_open_files(pipeline: Pipeline) -> None:
+    days = 120
+    records = [
+        record("no body", rid=f"r{number}", ingest_time=NOW_MS + number % days * 24 * HOUR)
+        for number in range(2 * days)
+    ]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + days // 2, hard))
+    try:
+        counters = pipeline.process("b1", records, records[:1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (counters.bad, counters.bad_repeated) == (2 * days + 1, 1)
+    assert len(pipeline.lake.data_files("bad_event")) == days
+    kept = Counter(row["request_id"] for row in pipeline.rows("bad_event"))
+    assert kept == {f"r{number}": 1 for number in range(2 * days)}
 
 
 def test_an_event_of_a_wrong_clock_is_put_where_it_belongs(pipeline: Pipeline) -> None:
@@ -536,7 +556,7 @@ def test_a_hostile_clock_costs_one_record(pipeline: Pipeline) -> None:
         ({"app_ids": ()}, "no app id"),
         ({"app_ids": ("1shop",)}, "app id '1shop'"),
         ({"freshness_hours": 0}, "freshness is 0 hours"),
-        ({"batch": ""}, "no name"),
+        ({"batch": ""}, "name is empty"),
         ({"sink": "gs://bucket/lake"}, "write a directory or s3://bucket/prefix"),
     ],
 )
@@ -575,6 +595,21 @@ def test_a_plugin_on_data_frames_runs_between_arrow_ones(pipeline: Pipeline) -> 
 def test_an_engine_that_is_not_known_is_refused() -> None:
     with pytest.raises(EngineError, match="'flink' is not known; write one of sail, spark"):
         spark_session("flink").__enter__()
+
+
+def test_an_address_without_a_server_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "CONNECT_SECONDS", 0.3)
+    # The first one takes connections, and says nothing.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for port in (server.getsockname()[1], 1):
+            with pytest.raises(EngineError, match=f"answers at sc://127.0.0.1:{port} within 0.3 s"):
+                spark_session(f"sc://127.0.0.1:{port}").__enter__()
+
+
+@pytest.mark.parametrize("address", ["sc://host:port", "sc://host:1/path", "sc://"])
+def test_an_address_that_can_be_none_is_told(address: str) -> None:
+    with pytest.raises(EngineError, match=f"engine {address}: .*; write sc://host:port"):
+        spark_session(address).__enter__()
 
 
 def test_spark_without_java_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
