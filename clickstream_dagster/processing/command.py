@@ -49,7 +49,10 @@ def process_source(
             status.update(f"batch {chosen.batch}: {message}")
 
         with spark_session(engine) as spark:
-            return process_batch(spark, chosen, objects, tell)
+            counters = process_batch(spark, chosen, objects, tell)
+    if problem := counters.imbalance():
+        console.print(f"the counters do not add up, please report it: {problem}", style="red")
+    return counters
 
 
 def batch_name(source: str, objects: Sequence[RawObject]) -> str:

@@ -38,7 +38,7 @@ TABLES: Mapping[str, tuple[pa.Schema, tuple[str, ...]]] = {
 
 TABLE_PROPERTIES = {
     "write.parquet.compression-codec": "zstd",
-    # A commit on top of another writer's must look at its rows first: see job.
+    # A commit on top of another writer's must look at its rows first: see merge_pass.
     "commit.retry.num-retries": "0",
     # Statistics of nested columns serve no reader and make manifests large.
     "write.metadata.metrics.default": "counts",

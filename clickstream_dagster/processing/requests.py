@@ -55,6 +55,7 @@ request with a `bad_reason` has no body; it must be passed on as one bad row.
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLANK = " \t\r\n"
+_BLANK_BYTES = np.frombuffer(b" \t\r\n\v\f", np.uint8)
 _BYTE_ORDER_MARK = "\ufeff"  # some clients send one in front
 _BATCH_BYTES = 16 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -168,9 +169,13 @@ def _without_blank(lines: pa.BinaryArray, raw: RawObject, first: int) -> _Lines:
     numbers = np.arange(first, first + len(lines))
     # Only a short line can be a blank one.
     short = np.flatnonzero(np.asarray(pc.less(pc.binary_length(lines), 8)))
-    blank = [place for place in short if not lines[place].as_py().strip()]
-    if blank:
-        keep = ~np.isin(np.arange(len(lines)), blank)
+    if len(short):
+        _, offsets, data = lines.take(pa.array(short)).buffers()
+        ends = np.frombuffer(offsets, np.int32)[: len(short) + 1]
+        printed = np.isin(np.frombuffer(data, np.uint8)[: ends[-1]], _BLANK_BYTES, invert=True)
+        printed_before = np.concatenate([[0], np.cumsum(printed)])[ends]
+        keep = np.full(len(lines), True)
+        keep[short] = printed_before[1:] > printed_before[:-1]
         lines, numbers = lines.filter(pa.array(keep)), numbers[keep]
     return _Lines(lines, raw, numbers)
 

@@ -1,9 +1,14 @@
 """`clickstream process` refuses what can't be right before it starts anything."""
 
+import json
+from contextlib import nullcontext
+
 import pytest
 from typer.testing import CliRunner, Result
 
 from clickstream_dagster.cli import app
+from clickstream_dagster.processing import engines, job
+from clickstream_dagster.processing.counters import BatchCounters
 from tests.processing.records_input import event, plain, record, write_object
 
 
@@ -46,6 +51,16 @@ def test_every_command_on_s3_refuses_an_address_that_is_none(command: tuple[str,
         1,
         "Error: endpoint_url: address 'nourl': write http://host:port or https://host\n",
     )
+
+
+def test_counters_that_do_not_add_up_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "spark_session", lambda engine: nullcontext())
+    monkeypatch.setattr(job, "process_batch", lambda *_: BatchCounters(requests=2, decoded=1))
+    done = process()
+    assert done.exit_code == 0
+    assert "do not add up" in done.stderr
+    assert "2 requests came in, 1 are accounted for" in done.stderr.replace("\n", "")
+    assert json.loads(done.stdout)["requests"] == 2
 
 
 def process(**options: str) -> Result:
