@@ -285,8 +285,8 @@ def model(
     with plain_errors():
         s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
         chosen = read_definitions(definitions) if definitions else Definitions()
-        place = Warehouse(sink, project_id, warehouse, s3, chosen)
-        build_models(place, full_refresh=full_refresh, check_everything=check_everything)
+        place = Warehouse(sink, project_id, warehouse, s3, chosen, check_everything)
+        build_models(place, full_refresh=full_refresh)
 
 
 @app.command()

@@ -111,9 +111,13 @@ def event_slices(json: JsonBatch) -> Iterator[tuple[np.ndarray, np.ndarray, np.n
     What is repeated for each event of a request (its address, its envelope) then stays small. Of a
     body with more than MAX_EVENTS_A_BODY elements there are none.
     """
-    events, first = json.elements(np.where(json.element_counts > MAX_EVENTS_A_BODY, -1, json.roots))
-    request = np.repeat(np.arange(json.size), np.diff(first))
+    events, first = json.root_elements
+    counts = json.element_counts
+    request = np.repeat(np.arange(json.size), counts)
     position = (np.arange(len(events)) - first[request]).astype(np.int32)
+    if (too_many := counts > MAX_EVENTS_A_BODY).any():
+        kept = ~too_many[request]
+        events, request, position = events[kept], request[kept], position[kept]
     for start in range(0, len(events), SLICE_EVENTS):
         part = slice(start, start + SLICE_EVENTS)
         yield events[part], request[part], position[part]

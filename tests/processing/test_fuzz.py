@@ -34,6 +34,7 @@ OWNERS = ("attributes", "user", "event_dimensions", "ecommerce")
 HEAVY = int(os.environ.get("CLICKSTREAM_FUZZ", "20000"))
 SEED = int(os.environ.get("CLICKSTREAM_FUZZ_SEED", "1"))
 AT_ONCE = 5_000
+DAY_MS = 86_400_000
 OBJECTS = 6
 
 
@@ -134,6 +135,8 @@ def assert_bad_rows_hold_what_was_sent(bad: list[dict], sent: Sent) -> None:
             assert any(same(value, one) for one in found), row
             continue
         assert told.text is None or text in squeezed(told.text), row
+        if row["reason"] == BadReason.TIMESTAMP_IN_FUTURE:
+            assert int(element["timestamp"]) > row["ingest_timestamp"] + DAY_MS, row
         assert same(json.loads(text), element), row
 
 
