@@ -12,6 +12,10 @@
   (the loads that had brought the gone files), `load_id` (the number of this load).
 #}
 {% macro file_changes() %}
+    {%- do return(adapter.dispatch("file_changes", "clickstream")()) -%}
+{% endmacro %}
+
+{% macro default__file_changes() %}
     {%- set files = source("lake", "ods_event_file") -%}
     {%- set moved = source("lake", "ods_event_moved") -%}
     {%- set last_load = last_loads().get(this.identifier) if builds() else none -%}
@@ -49,11 +53,25 @@
 {% endmacro %}
 
 
+{# The last columns of the event base: what each row is removed by, and the load that brought it. #}
+{% macro load_columns(changes) %}
+    {{- return(adapter.dispatch("load_columns", "clickstream")(changes)) -}}
+{% endmacro %}
+
+{% macro default__load_columns(changes) %}
+    {{- "e.lake_file,\n    cast(%s as bigint) as load_id" % changes.load_id -}}
+{% endmacro %}
+
+
 {#
   Statements that take the rows of files that have left the lake out of the event base, and note
   their keys for the models that read them.
 #}
 {% macro remove_gone_files() %}
+    {{- return(adapter.dispatch("remove_gone_files", "clickstream")()) -}}
+{% endmacro %}
+
+{% macro default__remove_gone_files() %}
     {%- set changes = file_changes() -%}
     {%- if changes.all and builds() -%}
         delete from {{ ledger("file") }};
@@ -77,6 +95,10 @@
 
 {# Statements that note which files the event base holds now. #}
 {% macro remember_files() %}
+    {{- return(adapter.dispatch("remember_files", "clickstream")()) -}}
+{% endmacro %}
+
+{% macro default__remember_files() %}
     {%- set changes = file_changes() -%}
     {%- if builds() and not changes.all %}
         update {{ ledger("file") }} as l

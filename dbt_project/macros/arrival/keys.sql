@@ -48,11 +48,13 @@
             delete from {{ this }}
         {%- endif -%}
     {%- elif loads.after < loads.upto -%}
-        delete from {{ this }} as old
-        using ({{ touched_keys(loads) }}) as touched
-        where {{ on_same_key("old") }}
+        {#- Redshift takes neither an alias here nor a query behind `using`. -#}
+        with touched as ({{ touched_keys(loads) }})
+        delete from {{ this }}
+        using touched
+        where {{ on_same_key(this.identifier) }}
         {%- if config.meta_get("dated", false) %}
-            and {{ on_touched_dates("old.event_date", loads) }}
+            and {{ on_touched_dates(this.identifier ~ ".event_date", loads) }}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}

@@ -21,6 +21,10 @@
 
 {# on-run-start: makes the tables of the ledger once. #}
 {% macro make_ledger() %}
+    {{- return(adapter.dispatch("make_ledger", "clickstream")()) -}}
+{% endmacro %}
+
+{% macro default__make_ledger() %}
     {%- if builds() -%}
         {%- do run_query("create schema if not exists " ~ ledger("file").without_identifier()) -%}
         {%- do run_query(
