@@ -42,7 +42,7 @@
 
 {# Fractions of a second are cut: times are only read by the hour. #}
 {% macro redshift__ms_to_timestamp(ms) %}
-    {{- "timestamp 'epoch' + (%s / 1000) * interval '1 second'" % ms -}}
+    {{- "timestamp 'epoch' + cast(floor(%s / 1000) as bigint) * interval '1 second'" % ms -}}
 {% endmacro %}
 
 
