@@ -1,4 +1,4 @@
-"""A project's lake on S3 beside a Redshift that is not there: see engine.py, wire.py, data_api.py."""
+"""A project's lake on S3 beside a double of Redshift: engine.py, wire.py, data_api.py."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack

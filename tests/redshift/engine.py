@@ -47,6 +47,8 @@ class Engine:
         self.database = database
         self.root = duckdb.connect()
         self.root.execute(f"attach ':memory:' as {database}")
+        self.root.execute(f"use {database}")
+        self.root.execute("create macro pg_backend_pid() as 1")
         self.statements: list[str] = []
         self.fail: Callable[[str], None] = lambda sql: None
         self.materialized: set[str] = set()
@@ -91,6 +93,9 @@ class Session:
     def _run(self, sql: str) -> Result:
         if LATE_BINDING in sql:
             return self._columns_of(sql)
+        if "pg_rewrite" in sql:  # which views are on which: dbt asks for its cache only
+            names = ("dependent_schema", "dependent_name", "referenced_schema", "referenced_name")
+            return Result([(name, "VARCHAR") for name in names], [], "SELECT")
         statement = _parsed(sql)
         if isinstance(statement, exp.Command):
             return self._command(statement, sql)
@@ -226,30 +231,16 @@ def in_duckdb(statement: exp.Expression) -> str:
 
 
 def _unnest(select: exp.Select) -> None:
-    """Make arrays in `from` explicit."""
-    from_ = select.args.get("from_")
-    if from_ is None:
-        return
-    known = {from_.this.alias_or_name}
+    """Make `array as element at place` in `from` explicit; sqlglot knows it without a place."""
     for join in select.args.get("joins") or []:
-        source, index = join.this, None
-        if isinstance(source, exp.AtIndex):
-            source, index = source.this, source.expression.name
-        alias = source.alias_or_name
-        column = source.this if isinstance(source, exp.Alias) else source
-        if isinstance(column, exp.Unnest):
-            column = column.expressions[0]
-        owner = column.db if isinstance(column, exp.Table) else getattr(column, "table", None)
-        if owner in known:
-            names = f"{alias}, {index}" if index else alias
-            ordinal = " with ordinality" if index else ""
+        if isinstance(join.this, exp.AtIndex):
+            alias, place = join.this.this, join.this.expression.name
             explicit = sqlglot.parse_one(
-                f"select 1 from x cross join unnest({owner}.{column.name}){ordinal}"
-                f" as _{alias}({names})",
+                f"select 1 from x cross join unnest({alias.this.sql()}) with ordinality"
+                f" as _{alias.alias}({alias.alias}, {place})",
                 read="duckdb",
             )
             join.replace(explicit.args["joins"][0])
-        known.add(alias)
 
 
 def _duckdb_type(type_: pa.DataType) -> str:

@@ -33,7 +33,7 @@ PARAMETERS = (
     ("_screen_name", "string"),
     ("_page_title", "string"),
 )
-"""Event parameters that the models read; each is a column (dbt_project/macros/dialect/redshift.sql).
+"""Event parameters that the models read; each is a column (dbt_project/macros/dialect).
 
 An element of a SUPER array can't be had by its key in an expression, only by a join with the array:
 it is done once, for the rows of a load."""
