@@ -9,6 +9,7 @@ import pytest
 from model_input import PROJECT, write
 
 from clickstream_dagster.resources.dbt import Warehouse, run_dbt
+from clickstream_dagster.resources.definitions import Definitions
 from tests.views import VIEWS
 
 QUICK = ("--quiet", "--log-level-file", "none", "--no-write-json")
@@ -26,6 +27,7 @@ class Models:
         self.sink.mkdir(parents=True, exist_ok=True)
         self.file = root / slot.name
         self.slot = slot
+        self.definitions = Definitions()
 
     def run(self, *arguments: str) -> None:
         """`dbt run`: the models without their tests."""
@@ -39,8 +41,9 @@ class Models:
         """Run any command of dbt."""
         if self.file.exists():
             self.file.rename(self.slot)
+        warehouse = Warehouse(self.sink, PROJECT, self.slot, definitions=self.definitions)
         try:
-            run_dbt([*arguments, *QUICK], Warehouse(self.sink, PROJECT, self.slot))
+            run_dbt([*arguments, *QUICK], warehouse)
         finally:
             if self.slot.exists():
                 self.slot.rename(self.file)

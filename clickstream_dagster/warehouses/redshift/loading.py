@@ -27,20 +27,15 @@ from clickstream_dagster.warehouses.redshift.sql import (
 )
 from clickstream_dagster.warehouses.redshift.tables import (
     BATCHES,
-    EVENT_BASE,
     EVENTS,
     EXPIRY,
     FILES,
+    GONE,
     KEY,
-    PARAMETER_TYPES,
-    PARAMETERS,
-    REMOVALS,
-    REMOVED_KEYS,
-    STATE,
+    LOADS,
     definitions,
     event_columns,
     lake_columns,
-    parameter_column,
     table,
 )
 
@@ -206,14 +201,7 @@ def _load_once(sql: Sql, lake: Lake, copy: CopySettings, changes: Changes) -> Lo
     manifest = _write_manifest(lake, copy, changes.copied) if changes.copied else None
     try:
         sql.transaction(
-            load_statements(
-                project,
-                load_id,
-                changes,
-                manifest=manifest,
-                role=copy.role,
-                views=_has_models(sql, project),
-            )
+            load_statements(project, load_id, changes, manifest=manifest, role=copy.role)
         )
     finally:
         if manifest is not None:
@@ -223,38 +211,33 @@ def _load_once(sql: Sql, lake: Lake, copy: CopySettings, changes: Changes) -> Lo
 
 
 def load_statements(
-    project: str,
-    load_id: int,
-    changes: Changes,
-    *,
-    manifest: str | None,
-    role: str | None,
-    views: bool,
+    project: str, load_id: int, changes: Changes, *, manifest: str | None, role: str | None
 ) -> list[str]:
-    """Give the statements of a load, in their order, for one transaction.
-
-    `views` is whether the models have been built, and so must hear of rows that go.
-    """
+    """Give the statements of a load, in their order, for one transaction."""
+    rows = sum(file.rows for file in changes.copied)
+    events, gone = table(project, EVENTS), table(project, GONE)
+    key = ", ".join(KEY)
     statements = _only_after(project, load_id - 1)
     if manifest is not None:
-        rows = sum(file.rows for file in changes.copied)
         statements += [*_copy_statements(manifest, role, rows), _arrived(load_id)]
-        if views:
-            statements.append(_note_replaced(project, load_id, changes.copied))
     if changes.gone:
-        if views:
-            statements.append(_note_gone(project, load_id, changes.gone))
-        statements.append(f"delete from {table(project, EVENTS)} where {_slices(changes.gone)}")
+        statements += [
+            f"insert into {gone} (load_id, {key}) select {load_id}, {key} from {events}"
+            f" where {_slices(changes.gone)}",
+            f"delete from {events} where {_slices(changes.gone)}",
+        ]
     if manifest is not None:
         days = literals(sorted({file.day for file in changes.copied}))
         columns = ", ".join(map(name, event_columns()))
         statements += [
-            f"delete from {table(project, EVENTS)} using arrived"
+            f"insert into {gone} (load_id, {key})"
+            f" select {load_id}, {', '.join(f'e.{column}' for column in KEY)} from {events} as e"
+            f" inner join arrived as a on {_same_key('e', 'a')} where e.event_date in ({days})",
+            f"delete from {events} using arrived"
             f" where {_same_key(EVENTS, 'arrived')} and {EVENTS}.event_date in ({days})",
-            f"insert into {table(project, EVENTS)} ({columns}) select {columns} from arrived",
-            f"insert into {table(project, BATCHES)} (load_id, ingest_batch, event_rows, loaded_at)"
-            f" select {load_id}, ingest_batch, count(*), cast(getdate() as timestamp)"
-            " from arrived group by ingest_batch",
+            f"insert into {events} ({columns}) select {columns} from arrived",
+            f"insert into {table(project, BATCHES)} (load_id, ingest_batch, event_rows)"
+            f" select {load_id}, ingest_batch, count(*) from arrived group by ingest_batch",
             "drop table incoming",
             "drop table arrived",
         ]
@@ -266,8 +249,10 @@ def load_statements(
         statements.append(_insert_files(project, changes.copied, load_id))
     return [
         *statements,
-        f"delete from {table(project, STATE)} where model = '{EVENT_BASE}'",
-        f"insert into {table(project, STATE)} (model, load_id) values ('{EVENT_BASE}', {load_id})",
+        f"insert into {table(project, LOADS)}"
+        " (load_id, files, event_rows, gone_files, loaded_at)"
+        f" select {load_id}, {len(changes.copied)}, {rows}, {len(changes.gone)},"
+        " cast(getdate() as timestamp)",
     ]
 
 
@@ -277,7 +262,7 @@ def _only_after(project: str, last: int) -> list[str]:
         f"lock table {table(project, FILES)}",
         f"select cast(case when coalesce(max(load_id), 0) = {last} then '0'"
         f" else 'another load came first: load again' end as integer)"
-        f" from {table(project, STATE)} where model = '{EVENT_BASE}'",
+        f" from {table(project, LOADS)}",
     ]
 
 
@@ -296,63 +281,14 @@ def _copy_statements(manifest: str, role: str | None, rows: int) -> list[str]:
 
 
 def _arrived(load_id: int) -> str:
-    """The rows of a load with the parameters that the models read, each event once."""
-    columns = ", ".join(f"i.{name(column)}" for column in lake_columns())
-    wanted = ", ".join(f"p.{name(parameter_column(*parameter))}" for parameter in PARAMETERS)
-    found = ", ".join(
-        f"max(case when param_key = {literal(key)} then {type_}_value end)"
-        f" as {name(parameter_column(key, type_))}"
-        for key, type_ in PARAMETERS
-    )
-    values = ", ".join(
-        f"cast(p.value.{type_}_value as {sql_type}) as {type_}_value"
-        for type_, sql_type in PARAMETER_TYPES.items()
-    )
-    key = ", ".join(KEY)
-    keys = literals([key for key, _ in PARAMETERS])
+    """The rows of a load, each event once: the one that was collected first."""
+    columns = ", ".join(map(name, lake_columns()))
     return (
         "create temp table arrived diststyle key distkey (user_pseudo_id) as"
-        f" select {columns}, {wanted}, cast({load_id} as bigint) as load_id"
-        f" from (select *, row_number() over (partition by {key}"
-        " order by ingest_timestamp, ingest_batch) as nth from incoming) as i"
-        f" left join (select {key}, {found} from ("
-        f"select {', '.join(f'e.{column}' for column in KEY)},"
-        f" cast(p.key as varchar(256)) as param_key, {values},"
-        # A key that is sent twice counts as it was first.
-        f" row_number() over (partition by {', '.join(f'e.{column}' for column in KEY)},"
-        f" cast(p.key as varchar(256)) order by place) as nth"
-        " from incoming as e, e.event_params as p at place"
-        f" where cast(p.key as varchar(256)) in ({keys})) as parameters"
-        f" where nth = 1 group by {key}) as p on {_same_key('p', 'i')}"
-        " where i.nth = 1"
+        f" select {columns}, cast({load_id} as bigint) as load_id"
+        f" from (select *, row_number() over (partition by {', '.join(KEY)}"
+        " order by ingest_timestamp, ingest_batch) as nth from incoming) as i where nth = 1"
     )
-
-
-def _note_replaced(project: str, load_id: int, copied: Sequence[Held]) -> str:
-    days = literals(sorted({file.day for file in copied}))
-    return (
-        f"{_insert_removals(project)} select distinct {load_id}, {_removed('b')}"
-        f" from {table(project, EVENT_BASE)} as b inner join arrived"
-        f" on {_same_key('b', 'arrived')} where b.event_date in ({days})"
-    )
-
-
-def _note_gone(project: str, load_id: int, gone: Sequence[Held]) -> str:
-    return (
-        f"{_insert_removals(project)} select distinct {load_id}, {_removed('b')}"
-        f" from {table(project, EVENT_BASE)} as b"
-        f" inner join (select {', '.join(KEY)} from {table(project, EVENTS)}"
-        f" where {_slices(gone)}) as old on {_same_key('b', 'old')}"
-        f" where b.event_date in ({literals(sorted({file.day for file in gone}))})"
-    )
-
-
-def _insert_removals(project: str) -> str:
-    return f"insert into {table(project, REMOVALS)} (load_id, {', '.join(REMOVED_KEYS)})"
-
-
-def _removed(alias: str) -> str:
-    return ", ".join(f"{alias}.{column}" for column in REMOVED_KEYS)
 
 
 def _same_key(left: str, right: str) -> str:
@@ -428,7 +364,7 @@ def _held(sql: Sql, project: str) -> list[Held]:
             date.fromisoformat(str(day)),
             _text(first),
             _text(last),
-            int(rows),  # type: ignore[call-overload]
+            int(str(rows)),
         )
         for path, app_id, day, first, last, rows in rows
     ]
@@ -439,11 +375,8 @@ def _text(value: object) -> str | None:
 
 
 def _last_load(sql: Sql, project: str) -> int:
-    ((last,),) = sql.query(
-        f"select coalesce(max(load_id), 0) from {table(project, STATE)}"
-        f" where model = '{EVENT_BASE}'"
-    )
-    return int(last)  # type: ignore[call-overload]
+    ((last,),) = sql.query(f"select coalesce(max(load_id), 0) from {table(project, LOADS)}")
+    return int(str(last))
 
 
 def _expired_before(sql: Sql, project: str) -> date | None:
@@ -451,16 +384,6 @@ def _expired_before(sql: Sql, project: str) -> date | None:
         f"select cast(max(before) as varchar(10)) from {table(project, EXPIRY)}"
     )
     return None if before is None else date.fromisoformat(str(before))
-
-
-def _has_models(sql: Sql, project: str) -> bool:
-    """Whether dbt has built the models; before, nothing has heard of any row."""
-    return bool(
-        sql.query(
-            "select 1 from information_schema.tables"
-            f" where table_schema = '{project}' and table_name = '{EVENT_BASE}'"
-        )
-    )
 
 
 def _write_manifest(lake: Lake, copy: CopySettings, files: Sequence[Held]) -> str:

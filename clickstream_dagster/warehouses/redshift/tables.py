@@ -19,38 +19,13 @@ from clickstream_dagster.warehouses.redshift.sql import Sql, name
 
 EVENTS = "ods_event"
 USERS = "dim_user"
-EVENT_BASE = "clickstream_event_base"
-"""The dbt model of the events: a view on EVENTS."""
-
-FILES, BATCHES, STATE = (f"clickstream_load_{part}" for part in ("file", "batch", "state"))
-REMOVALS, EXPIRY = (f"clickstream_load_{part}" for part in ("removal", "expiry"))
-
-PARAMETERS = (
-    ("_session_id", "string"),
-    ("_session_start_timestamp", "int"),
-    ("_session_duration", "int"),
-    ("_engagement_time_msec", "int"),
-    ("_screen_name", "string"),
-    ("_page_title", "string"),
-)
-"""Event parameters that the models read; each is a column (dbt_project/macros/dialect).
-
-An element of a SUPER array can't be had by its key in an expression, only by a join with the array:
-it is done once, for the rows of a load."""
-
-PARAMETER_TYPES = {"string": "varchar(65535)", "int": "bigint"}
+FILES, BATCHES, LOADS = "ods_event_file", "ods_event_batch", "ods_event_load"
+GONE, EXPIRY = "ods_event_gone", "ods_event_expiry"
+"""The ledger: files whose rows are in EVENTS; rows of each batch and load; loads; keys of events
+that a load took out or replaced, until the models have taken it in; days that have expired."""
 
 KEY = ("app_id", "event_date", "event_id")
 """What an event is known by."""
-
-REMOVED_KEYS: Mapping[str, str] = {
-    "app_id": f"varchar({4 * MAX_ID_CHARACTERS})",
-    "event_date": "date",
-    "user_pseudo_id": f"varchar({4 * MAX_ID_CHARACTERS})",
-    "session_key": "varchar(65535)",
-    "platform": f"varchar({4 * MAX_FIELD_CHARACTERS})",
-}
-"""Columns of EVENT_BASE that the models behind it are rebuilt by (macros/arrival/ledger.sql)."""
 
 _ID = f"varchar({4 * MAX_ID_CHARACTERS})"
 _WIDTHS = {
@@ -81,15 +56,9 @@ def lake_columns() -> dict[str, str]:
     }
 
 
-def parameter_column(key: str, type_: str) -> str:
-    """Give the column that holds a parameter."""
-    return f"param{key}_{type_}"
-
-
 def event_columns() -> dict[str, str]:
-    """Give the columns of EVENTS: the lake's, the parameters, and the load that brought the row."""
-    parameters = {parameter_column(key, type_): PARAMETER_TYPES[type_] for key, type_ in PARAMETERS}
-    return {**lake_columns(), **parameters, "load_id": "bigint"}
+    """Give the columns of EVENTS: the lake's, and the load that brought the row."""
+    return {**lake_columns(), "load_id": "bigint"}
 
 
 def user_columns() -> dict[str, str]:
@@ -137,14 +106,20 @@ def create_statements(project: str) -> list[str]:
         "load_id": "bigint not null",
         "ingest_batch": _ID,
         "event_rows": "bigint not null",
+    }
+    load_columns = {
+        "load_id": "bigint not null",
+        "files": "bigint not null",
+        "event_rows": "bigint not null",
+        "gone_files": "bigint not null",
         "loaded_at": "timestamp not null",
     }
-    state_columns = {"model": "varchar(256) not null", "load_id": "bigint not null"}
+    columns = lake_columns()
     ledger = {
         FILES: file_columns,
         BATCHES: batch_columns,
-        STATE: state_columns,
-        REMOVALS: {"load_id": "bigint not null", **REMOVED_KEYS},
+        LOADS: load_columns,
+        GONE: {"load_id": "bigint not null", **{column: columns[column] for column in KEY}},
         EXPIRY: {"before": "date not null"},
     }
     return [

@@ -40,9 +40,23 @@
 {% endmacro %}
 
 
+{# The events of the lake, as the event base reads them: each with its lake_file. #}
+{% macro lake_events(changes) %}
+    {{- return(adapter.dispatch("lake_events", "clickstream")(changes)) -}}
+{% endmacro %}
+
+{% macro default__lake_events(changes) %}
+    {{- source("lake", "ods_event") -}}
+{% endmacro %}
+
+
 {# A condition on the lake that keeps the rows of the files to load, with their names spelled out
    so that no other file is opened. #}
 {% macro in_files_to_load(changes) %}
+    {{- return(adapter.dispatch("in_files_to_load", "clickstream")(changes)) -}}
+{% endmacro %}
+
+{% macro default__in_files_to_load(changes) %}
     {%- if changes.all -%}
         true
     {%- elif changes.new -%}
@@ -50,16 +64,6 @@
     {%- else -%}
         false
     {%- endif -%}
-{% endmacro %}
-
-
-{# The last columns of the event base: what each row is removed by, and the load that brought it. #}
-{% macro load_columns(changes) %}
-    {{- return(adapter.dispatch("load_columns", "clickstream")(changes)) -}}
-{% endmacro %}
-
-{% macro default__load_columns(changes) %}
-    {{- "e.lake_file,\n    cast(%s as bigint) as load_id" % changes.load_id -}}
 {% endmacro %}
 
 
@@ -83,13 +87,24 @@
             load_id in ({{ changes.gone_loads | join(", ") }})
             and lake_file in ({{ string_list(changes.gone) }})
         {%- endset -%}
-        insert into {{ ledger("removal") }}
+        insert into {{ ledger("removal") }} ({{ removal_columns() }})
         select distinct
-            {{ changes.load_id }}, app_id, event_date, user_pseudo_id, session_key, platform
+            {{ changes.load_id }},
+            app_id,
+            event_date,
+            user_pseudo_id,
+            session_key,
+            platform,
+            report_date
         from {{ this }}
         where {{ gone }};
         delete from {{ this }} where {{ gone }};
     {%- endif -%}
+{% endmacro %}
+
+
+{% macro removal_columns() %}
+    {{- "load_id, app_id, event_date, user_pseudo_id, session_key, platform, report_date" -}}
 {% endmacro %}
 
 

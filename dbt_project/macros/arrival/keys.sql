@@ -10,7 +10,8 @@
     meta.reopens   columns of the key; the parent and the removals have them under the same names
     meta.spans     true if the model keeps first_event_date and last_event_date of a key, which
                    may reach over more days than the load has events of
-    meta.dated     true if the model has event_date
+    meta.dated     event_date or report_date, if the model has one
+    meta.defined_by  names of the definitions that the model's rows depend on (ledger.sql)
 #}
 
 {#
@@ -34,7 +35,7 @@
             where false
         {%- else -%}
             inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key(alias) }}
-            {% if dated -%} where {{ on_touched_dates(alias ~ ".event_date", loads) }} {%- endif -%}
+            {%- if dated %} where {{ on_touched_dates(alias, loads) }} {%- endif -%}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}
@@ -54,7 +55,9 @@
         using touched
         where {{ on_same_key(this.identifier) }}
         {%- if config.meta_get("dated", false) %}
-            and {{ on_touched_dates(this.identifier ~ ".event_date", loads) }}
+            and {{ in_ranges(
+                this.identifier ~ "." ~ config.meta_get("dated"), touched_ranges(loads)
+            ) }}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}
@@ -87,14 +90,26 @@
 
 
 {#
-  The condition that a date is one of the days that hold events of the touched keys, with the days
-  spelled out, as ranges, so that the engine skips the rest of the history. Ranges, not the span of
-  all: one event with a wrong clock is years away from the others.
+  The condition that an event's day is one of those that hold events of the touched keys, with the
+  days spelled out, so that the engine skips the rest of the history.
 #}
-{% macro on_touched_dates(column, loads) %}
+{% macro on_touched_dates(alias, loads) %}
+    {%- set ranges = touched_ranges(loads) -%}
+    {%- if config.meta_get("dated") == "report_date" -%}
+        {{ in_ranges(alias ~ ".report_date", ranges) }}
+        and {{ in_ranges(alias ~ ".event_date", widened(ranges, report_day_margin())) }}
+    {%- else -%}
+        {{ in_ranges(alias ~ ".event_date", ranges) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# The days that hold events of the touched keys, as a list of ranges (first, last). #}
+{% macro touched_ranges(loads) %}
     {%- set parent = ref(config.meta_get("follows")) -%}
     {%- set window = "load_id > " ~ loads.after ~ " and load_id <= " ~ loads.upto -%}
-    {%- set first, last = "event_date", "event_date" -%}
+    {%- set day = "report_date" if config.meta_get("dated") == "report_date" else "event_date" -%}
+    {%- set first, last = day, day -%}
     {%- if config.meta_get("follows") == "clickstream_session_base" -%}
         {%- set first, last = "first_event_date", "last_event_date" -%}
     {%- endif -%}
@@ -102,25 +117,50 @@
         select {{ first }} as first_date, {{ last }} as last_date from {{ parent }}
         where {{ window }}
         union
-        select event_date, event_date from {{ ledger("removal") }} where {{ window }}
+        select {{ day }}, {{ day }} from {{ ledger("removal") }} where {{ window }}
         {%- if config.meta_get("spans", false) %}
         union
         select old.first_event_date, old.last_event_date
         from {{ this }} as old
         inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("old") }}
         {%- endif %}
-        order by 1, 2
     {%- endset -%}
-    {%- set ranges = [] -%}
+    {%- do return(merged(run_query(query).rows)) -%}
+{%- endmacro %}
+
+
+{#
+  Ranges of days (first, last) in order, with those that touch made one. Ranges, not the span of
+  all: one event with a wrong clock is years away from the others.
+#}
+{% macro merged(ranges) %}
+    {%- set found = [] -%}
     {%- set day = modules.datetime.timedelta(days=1) -%}
-    {%- for row in run_query(query).rows -%}
-        {%- if ranges and row[0] <= ranges[-1][1] + day -%}
-            {%- set previous = ranges.pop() -%}
-            {%- do ranges.append((previous[0], [previous[1], row[1]] | max)) -%}
+    {%- for range in ranges | map("list") | sort -%}
+        {%- if found and range[0] <= found[-1][1] + day -%}
+            {%- set previous = found.pop() -%}
+            {%- do found.append((previous[0], [previous[1], range[1]] | max)) -%}
         {%- else -%}
-            {%- do ranges.append((row[0], row[1])) -%}
+            {%- do found.append((range[0], range[1])) -%}
         {%- endif -%}
     {%- endfor -%}
+    {%- do return(found) -%}
+{% endmacro %}
+
+
+{# Ranges of days with some days more before and after each. #}
+{% macro widened(ranges, days) %}
+    {%- set more = modules.datetime.timedelta(days=days) -%}
+    {%- set wide = [] -%}
+    {%- for first, last in ranges -%}
+        {%- do wide.append((first - more, last + more)) -%}
+    {%- endfor -%}
+    {%- do return(merged(wide)) -%}
+{% endmacro %}
+
+
+{# The condition that a date is in one of some ranges of days. #}
+{% macro in_ranges(column, ranges) %}
     {%- if not ranges -%} false {%- else -%}
     (
         {%- for first, last in ranges %}

@@ -1,13 +1,14 @@
 {{ config(meta={
+    "defined_by": ["session_idle_minutes", "time_zone", "view_events"],
     "follows": "clickstream_session_base",
     "reopens": ["app_id", "session_key", "user_pseudo_id"],
-    "dated": true,
+    "dated": "event_date",
 }) }}
 
 {%- set loads = loads_to_take_in() %}
 {#- Redshift has no window clause. #}
 {%- set in_session -%}
-    partition by app_id, user_pseudo_id, session_id order by event_timestamp, event_id
+    partition by app_id, user_pseudo_id, session_key order by event_timestamp, event_id
 {%- endset %}
 
 -- The sessions tell which events to read again: depends_on {{ ref("clickstream_session_base") }}
@@ -26,7 +27,7 @@ select
     event_name,
     event_timestamp,
     platform,
-    session_id,
+    session_key as session_id,
     view_name as current_screen,
     row_number() over ({{ in_session }}) as event_rank,
     lag(event_name) over ({{ in_session }}) as previous_event,
