@@ -21,8 +21,10 @@ EVENTS = "ods_event"
 USERS = "dim_user"
 FILES, BATCHES, LOADS = "ods_event_file", "ods_event_batch", "ods_event_load"
 GONE, EXPIRY = "ods_event_gone", "ods_event_expiry"
+USER_LOADS = "dim_user_load"
 """The ledger: files whose rows are in EVENTS; rows of each batch and load; loads; keys of events
-that a load took out or replaced, until the models have taken it in; days that have expired."""
+that a load took out or replaced, until the models have taken it in; days that have expired; the
+last load that USERS has taken in."""
 
 KEY = ("app_id", "event_date", "event_id")
 """What an event is known by."""
@@ -121,6 +123,7 @@ def create_statements(project: str) -> list[str]:
         LOADS: load_columns,
         GONE: {"load_id": "bigint not null", **{column: columns[column] for column in KEY}},
         EXPIRY: {"before": "date not null"},
+        USER_LOADS: {"load_id": "bigint not null"},
     }
     return [
         f"create schema if not exists {name(project)}",
