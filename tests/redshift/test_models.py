@@ -51,7 +51,7 @@ def test_views_follow_loads_as_on_duckdb(
 ) -> None:
     warehouse.write(traffic(1))
     warehouse.load()
-    warehouse.dbt("run")
+    warehouse.dbt("build")
     same(warehouse, expected(traffic(1)))
 
     warehouse.write(traffic(2))
