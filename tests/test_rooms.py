@@ -22,10 +22,10 @@ MAY_IMPORT = {
     "warehouses": {"batches", "processing"},
     "resources": {"emr", "warehouses", "batches", "processing", "collector"},
     "checks": {"resources", "batches", "processing"},
-    "assets": {"checks", "resources", "batches", "processing"},
+    "assets": {"checks", "resources", "warehouses", "batches", "processing"},
     "automation": {"assets", "checks", "resources", "batches", "processing"},
     "components": {
-        *("automation", "assets", "checks", "resources", "emr"),
+        *("automation", "assets", "checks", "resources", "emr", "warehouses"),
         *("batches", "processing"),
     },
     "backfill": set(),

@@ -39,7 +39,7 @@
 
 {#
   The events that this run takes in, with the parameters as columns: the first one where a key was
-  sent twice. The array is opened for these rows only.
+  sent twice. The array is opened for these rows only. No row knows its file: it has the batch.
 #}
 {% macro redshift__lake_events(changes) %}
     {%- set events = source("lake", "ods_event") -%}
@@ -47,7 +47,7 @@
     (
         select
             l.*,
-            cast(null as varchar(1)) as lake_file
+            l.ingest_batch as lake_file
             {%- for key, type in parameters_read() %},
             p.{{ parameter_column(key, type) }}
             {%- endfor %}
