@@ -63,7 +63,7 @@ def redshift_models(project: Project, warehouse: "RedshiftWarehouse") -> dg.Asse
     """Build the assets of the models: one dbt build brings them up to what is loaded."""
     from dagster_dbt import dbt_assets
 
-    from clickstream_dagster.resources.dbt import dbt_environment
+    from clickstream_dagster.resources.dbt import WITHOUT_UNIT_TESTS, dbt_environment
 
     state = Path(warehouse.scratch)
 
@@ -81,7 +81,9 @@ def redshift_models(project: Project, warehouse: "RedshiftWarehouse") -> dg.Asse
             settings = {**warehouse.environment(), **warehouse.credentials()}
         with dbt_environment(settings):
             invocation = dbt_process(ENGINE).cli(
-                ["build", *warehouse.vars_argument], context=context, target_path=target
+                ["build", *WITHOUT_UNIT_TESTS, *warehouse.vars_argument],
+                context=context,
+                target_path=target,
             )
         yield from invocation.stream()
 

@@ -66,3 +66,9 @@
     cast({{ dbt.date_trunc(unit, date) }} as date)
     {%- endif -%}
 {% endmacro %}
+
+
+{# One number by another as a double, null for a division by nothing. #}
+{% macro ratio(part, whole) %}
+    cast({{ part }} as double precision) / nullif({{ whole }}, 0)
+{%- endmacro %}

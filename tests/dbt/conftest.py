@@ -10,7 +10,7 @@ from model_input import PROJECT, write
 
 from clickstream_dagster.resources.dbt import Warehouse, run_dbt
 from clickstream_dagster.resources.definitions import Definitions
-from tests.views import VIEWS
+from tests.views import DAILY_REPORTS, REPORT_VIEWS, VIEWS
 
 QUICK = ("--quiet", "--log-level-file", "none", "--no-write-json")
 
@@ -28,6 +28,7 @@ class Models:
         self.file = root / slot.name
         self.slot = slot
         self.definitions = Definitions()
+        self.check_everything = False
 
     def run(self, *arguments: str) -> None:
         """`dbt run`: the models without their tests."""
@@ -41,7 +42,13 @@ class Models:
         """Run any command of dbt."""
         if self.file.exists():
             self.file.rename(self.slot)
-        warehouse = Warehouse(self.sink, PROJECT, self.slot, definitions=self.definitions)
+        warehouse = Warehouse(
+            self.sink,
+            PROJECT,
+            self.slot,
+            definitions=self.definitions,
+            check_everything=self.check_everything,
+        )
         try:
             run_dbt([*arguments, *QUICK], warehouse)
         finally:
@@ -59,8 +66,11 @@ class Models:
         return self.query(f"select {columns} from {view} where {where} order by all")
 
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
-        """All rows of the ten views, sorted."""
-        return {view: self.rows(view, "*") for view in VIEWS}
+        """All rows of the views and reports, sorted."""
+        return {
+            **{view: self.rows(view, "*") for view in (*VIEWS, *REPORT_VIEWS)},
+            **{table: self.rows(table, "* exclude (load_id)") for table in DAILY_REPORTS},
+        }
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ import duckdb
 import pytest
 
 from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.resources.dbt import WITHOUT_UNIT_TESTS, run_dbt
 from clickstream_dagster.resources.dbt import Warehouse as Local
-from clickstream_dagster.resources.dbt import run_dbt
 from tests.dbt.model_input import PROJECT, arrow
 from tests.redshift.conftest import Warehouse
 from tests.redshift.traffic import traffic
@@ -51,7 +51,7 @@ def test_views_follow_loads_as_on_duckdb(
 ) -> None:
     warehouse.write(traffic(1))
     warehouse.load()
-    warehouse.dbt("build")
+    warehouse.dbt("build", *WITHOUT_UNIT_TESTS)
     same(warehouse, expected(traffic(1)))
 
     warehouse.write(traffic(2))

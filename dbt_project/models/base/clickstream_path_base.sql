@@ -34,5 +34,6 @@ select
     lead(event_name) over ({{ in_session }}) as next_event,
     lag(view_name) over ({{ in_session }}) as previous_screen,
     lead(view_name) over ({{ in_session }}) as next_screen,
+    report_date,
     cast({{ loads.upto }} as bigint) as load_id
 from events

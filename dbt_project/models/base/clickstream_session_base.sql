@@ -3,6 +3,7 @@
     "follows": "clickstream_event_base",
     "reopens": ["app_id", "session_key", "user_pseudo_id", "platform"],
     "spans": true,
+    "notes": "report_date",
 }) }}
 
 {%- set loads = loads_to_take_in() %}
@@ -34,6 +35,9 @@ select
     session_key,
     user_pseudo_id,
     platform,
+    cast(
+        {{ ms_trunc("day", "coalesce(min(session_start_timestamp), min(event_timestamp))") }} as date
+    ) as report_date,
     coalesce(
         max(session_duration),
         case

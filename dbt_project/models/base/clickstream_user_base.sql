@@ -2,6 +2,7 @@
     "defined_by": ["first_touch_events", "time_zone"],
     "follows": "clickstream_user_day_base",
     "reopens": ["app_id", "user_pseudo_id"],
+    "notes": "first_active_date",
 }) }}
 
 {%- set loads = loads_to_take_in() %}
