@@ -141,7 +141,8 @@ def test_compaction_of_loaded_and_new_files(
 def test_many_files_take_several_loads(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clickstream_dagster.warehouses.redshift.loading.FILES_OF_A_LOAD", 2)
+    for limit in ("FILES_OF_A_LOAD", "FILES_OF_A_STATEMENT"):
+        monkeypatch.setattr(f"clickstream_dagster.warehouses.redshift.loading.{limit}", 2)
     warehouse.write(traffic(1))
     assert len(warehouse.load()) > 1
     assert ids(warehouse) == in_lake(warehouse)

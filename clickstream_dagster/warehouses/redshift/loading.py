@@ -40,7 +40,10 @@ from clickstream_dagster.warehouses.redshift.tables import (
 )
 
 FILES_OF_A_LOAD = 200
-"""A load takes whole days of apps until it has so many files: the Data API takes 100 kB."""
+"""A load takes whole days of apps until it has so many files."""
+
+FILES_OF_A_STATEMENT = 100
+"""Of the 100 kB that the Data API takes, for paths of 400 characters and batches of as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +196,8 @@ def _load_once(sql: Sql, lake: Lake, copy: CopySettings, changes: Changes) -> Lo
             sql.transaction(
                 [
                     *_only_after(project, last),
-                    *_note_moved(project, changes.moved[part], changes.forgotten[part], last),
+                    *_forget_files(project, changes.forgotten[part]),
+                    *_insert_files(project, changes.moved[part], last),
                 ]
             )
         return None
@@ -241,12 +245,8 @@ def load_statements(
             "drop table incoming",
             "drop table arrived",
         ]
-    touched = [file.path for file in (*changes.gone, *changes.copied)]
-    statements.append(
-        f"delete from {table(project, FILES)} where lake_file in ({literals(touched)})"
-    )
-    if changes.copied:
-        statements.append(_insert_files(project, changes.copied, load_id))
+    statements += _forget_files(project, [file.path for file in (*changes.gone, *changes.copied)])
+    statements += _insert_files(project, changes.copied, load_id)
     return [
         *statements,
         f"insert into {table(project, LOADS)}"
@@ -311,29 +311,25 @@ def _slices(files: Iterable[Held]) -> str:
     return f"({' or '.join(found)})"
 
 
-def _note_moved(
-    project: str, moved: Sequence[Held], forgotten: Sequence[str], load_id: int
-) -> list[str]:
-    statements = []
-    if forgotten:
-        statements.append(
-            f"delete from {table(project, FILES)} where lake_file in ({literals(forgotten)})"
-        )
-    if moved:
-        statements.append(_insert_files(project, moved, load_id))
-    return statements
+def _forget_files(project: str, paths: Sequence[str]) -> list[str]:
+    return [
+        f"delete from {table(project, FILES)} where lake_file in"
+        f" ({literals(paths[start : start + FILES_OF_A_STATEMENT])})"
+        for start in range(0, len(paths), FILES_OF_A_STATEMENT)
+    ]
 
 
-def _insert_files(project: str, files: Sequence[Held], load_id: int) -> str:
-    rows = ", ".join(
+def _insert_files(project: str, files: Sequence[Held], load_id: int) -> list[str]:
+    rows = [
         f"({literal(file.path)}, {load_id}, {literal(file.app_id)}, {literal(file.day)},"
         f" {literal(file.first)}, {literal(file.last)}, {file.rows})"
         for file in files
-    )
-    return (
+    ]
+    return [
         f"insert into {table(project, FILES)} (lake_file, load_id, app_id, event_date, first_batch,"
-        f" last_batch, event_rows) values {rows}"
-    )
+        f" last_batch, event_rows) values {', '.join(rows[start : start + FILES_OF_A_STATEMENT])}"
+        for start in range(0, len(rows), FILES_OF_A_STATEMENT)
+    ]
 
 
 def _live(lake: Lake) -> list[Held]:
