@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 ENGINE = "redshift"
 EVENTS, USERS = "ods_event", "dim_user"
 APP_VIEWS, EXPIRED = "app_views", "expired_events"
-NOW_AND_THEN = (USERS, APP_VIEWS, EXPIRED)
-"""Assets that are no part of the way from raw files to views."""
+
+UPKEEP = "upkeep"
+"""Layer of the assets that are no part of the way from raw files to views."""
 
 
 class Expiry(dg.Config):
@@ -172,6 +173,6 @@ def _common(project: Project, name: str) -> dict[str, Any]:
         "group_name": project.name(ENGINE),
         "kinds": {"redshift", "table"},
         "owners": list(project.owners),
-        "tags": {**project.tags, "clickstream/layer": "warehouse"},
+        "tags": {**project.tags, "clickstream/layer": "base" if name == EVENTS else UPKEEP},
         "pool": project.name(ENGINE),
     }

@@ -7,8 +7,7 @@ import dagster as dg
 
 from clickstream_dagster.assets.maintenance import NAME as MAINTENANCE
 from clickstream_dagster.assets.project import Project, last_ended
-from clickstream_dagster.assets.redshift import ENGINE as REDSHIFT
-from clickstream_dagster.assets.redshift import NOW_AND_THEN
+from clickstream_dagster.assets.redshift import UPKEEP
 from clickstream_dagster.errors import SettingError
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def pipeline_job(project: Project) -> "UnresolvedAssetJobDefinition":
         project.name("pipeline"),
         selection=dg.AssetSelection.key_prefixes([project.project_id])
         - dg.AssetSelection.assets(project.key(MAINTENANCE))
-        - dg.AssetSelection.assets(*(project.key(REDSHIFT, name) for name in NOW_AND_THEN)),
+        - dg.AssetSelection.tag("clickstream/layer", UPKEEP),
         description="Raw files to views: opens windows, processes them, brings the models up to "
         "date.",
         tags=project.tags,

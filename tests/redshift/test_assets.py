@@ -56,6 +56,22 @@ def test_what_is_wrong_is_named(
         component(settings, **attributes)
 
 
+def test_upkeep_has_schedules_of_its_own(tmp_path) -> None:
+    definitions = dg.component_defs(component=component({"keep_days": 30}))
+    repository = definitions.get_repository_def()
+
+    def assets(job: str) -> set[str]:
+        keys = repository.get_job(f"{PROJECT}_{job}").asset_layer.executable_asset_keys
+        return {key.path[-1] for key in keys if key.path[1] == "redshift"}
+
+    assert assets("redshift_users") == {"dim_user", "app_views"}
+    assert assets("redshift_expiry") == {"expired_events"}
+    assert {"ods_event", "clickstream_session_view"} <= assets("pipeline")
+    assert not assets("pipeline") & {"dim_user", "app_views", "expired_events"}
+    names = {schedule.name for schedule in repository.schedule_defs}
+    assert {f"{PROJECT}_redshift_users", f"{PROJECT}_redshift_expiry"} <= names
+
+
 @pytest.mark.heavy
 def test_a_run_from_the_lake_to_the_views_of_the_apps(warehouse: Warehouse, tmp_path) -> None:
     import boto3
