@@ -11,7 +11,7 @@ PACKAGE = "clickstream_dagster"
 PLUGINS = "clickstream_plugins"
 
 ANYONE_MAY = {"", "errors", "ids"}  # "" is the package itself, for its version
-BELOW_DAGSTER = {"batches", "processing", "collector", "sample", "emr"}
+BELOW_DAGSTER = {"batches", "processing", "collector", "sample", "emr", "warehouses"}
 PIPES = "dagster_pipes"  # how a job elsewhere tells Dagster: a file without dependencies
 MAY_IMPORT = {
     "batches": set(),
@@ -19,12 +19,13 @@ MAY_IMPORT = {
     "collector": {"batches", "processing"},
     "sample": {"processing"},
     "emr": {"batches", "processing"},
-    "resources": {"emr", "batches", "processing", "collector"},
+    "warehouses": {"batches", "processing"},
+    "resources": {"emr", "warehouses", "batches", "processing", "collector"},
     "checks": {"resources", "batches", "processing"},
-    "assets": {"checks", "resources", "batches", "processing"},
+    "assets": {"checks", "resources", "warehouses", "batches", "processing"},
     "automation": {"assets", "checks", "resources", "batches", "processing"},
     "components": {
-        *("automation", "assets", "checks", "resources", "emr"),
+        *("automation", "assets", "checks", "resources", "emr", "warehouses"),
         *("batches", "processing"),
     },
     "backfill": set(),

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from clickstream_dagster.errors import ClickstreamError
-from clickstream_dagster.resources.dbt import Warehouse, dbt_project_dir
+from clickstream_dagster.resources.dbt import Models, dbt_project_dir
 
 MANIFEST = "manifest.json"
 PARTIAL_PARSE = "partial_parse.msgpack"
@@ -33,7 +33,7 @@ def dbt_executable() -> str:
     return str(beside) if beside.exists() else "dbt"
 
 
-def prepared_manifest(warehouse: Warehouse, state: Path) -> Path:
+def prepared_manifest(warehouse: Models, state: Path, target: str = TARGET) -> Path:
     """Give the manifest in `state`; parse the dbt project first if what is there is not its own.
 
     Raises ManifestError when dbt can't parse the project.
@@ -43,7 +43,7 @@ def prepared_manifest(warehouse: Warehouse, state: Path) -> Path:
     if not (state / MANIFEST).is_file() or not stamp.is_file() or stamp.read_text() != digest:
         state.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=state, prefix="parse-") as scratch:
-            _parse(warehouse, Path(scratch))
+            _parse(warehouse, Path(scratch), target)
             for name in (PARTIAL_PARSE, MANIFEST):
                 os.replace(Path(scratch) / name, state / name)
         stamp.write_text(digest)
@@ -55,7 +55,7 @@ def prepared_digest(state: Path) -> str:
     return (state / _STAMP).read_text()
 
 
-def project_digest(folder: Path, warehouse: Warehouse) -> str:
+def project_digest(folder: Path, warehouse: Models) -> str:
     """Give a hash of everything that the manifest depends on.
 
     These are the files, the project id, its definitions and dbt's version.
@@ -87,15 +87,15 @@ def run_directory(state: Path, run_id: str) -> Path:
     return directory
 
 
-def _parse(warehouse: Warehouse, target: Path) -> None:
+def _parse(warehouse: Models, folder: Path, target: str) -> None:
     environment = {
         **os.environ,
         **warehouse.environment(),
-        "DBT_TARGET_PATH": str(target),
-        "DBT_LOG_PATH": str(target),
+        "DBT_TARGET_PATH": str(folder),
+        "DBT_LOG_PATH": str(folder),
     }
     answer = subprocess.run(
-        [dbt_executable(), "--quiet", "parse", "--target", TARGET, *warehouse.vars_argument],
+        [dbt_executable(), "--quiet", "parse", "--target", target, *warehouse.vars_argument],
         cwd=dbt_project_dir(),
         env=environment,
         capture_output=True,

@@ -20,6 +20,7 @@ from clickstream_dagster.assets.manifest import (
 from clickstream_dagster.assets.project import Project
 
 if TYPE_CHECKING:
+    from dagster_dbt import DagsterDbtTranslator, DbtCliResource
     from duckdb import DuckDBPyConnection
 
     from clickstream_dagster.resources.dbt import Warehouse
@@ -34,88 +35,26 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
     One dbt build brings the warehouse up to date with the lake, whatever the window; the models
     have the project's partitions so that a range of windows is one run from raw files to views.
     """
-    from dagster_dbt import (
-        DagsterDbtTranslator,
-        DagsterDbtTranslatorSettings,
-        DbtCliResource,
-        DbtProject,
-        dbt_assets,
-    )
-    from dbt.version import __version__ as dbt_version
-    from packaging.version import Version
+    from dagster_dbt import dbt_assets
 
-    from clickstream_dagster.resources.dbt import (
-        WITHOUT_UNIT_TESTS,
-        Warehouse,
-        dbt_environment,
-        dbt_project_dir,
-    )
+    from clickstream_dagster.resources.dbt import WITHOUT_UNIT_TESTS, Warehouse, dbt_environment
 
     warehouse = Warehouse(
         project.lake, project.project_id, Path(project.warehouse), project.s3, project.definitions
     )
     state = Path(project.dbt_state)
 
-    class Translator(DagsterDbtTranslator):
-        """Puts models under `<project>/duckdb/`; the lake is their source."""
-
-        def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-            if dbt_resource_props["resource_type"] == "source":
-                return project.key("ods_event")
-            return project.key(TARGET, dbt_resource_props["name"])
-
-        def get_asset_spec(
-            self, manifest: Mapping[str, Any], unique_id: str, dbt_project: DbtProject | None
-        ) -> dg.AssetSpec:
-            spec = super().get_asset_spec(manifest, unique_id, dbt_project)
-            node = self.get_resource_props(manifest, unique_id)
-            if node["resource_type"] == "source":
-                return spec
-            materialized = node.get("config", {}).get("materialized", "table")
-            return spec.replace_attributes(
-                description=node.get("description") or None,
-                group_name=project.name(TARGET),
-                kinds={"dbt", TARGET, "view" if materialized == "view" else "table"},
-                owners=list(project.owners),
-                tags={
-                    **project.tags,
-                    "clickstream/layer": "view" if materialized == "view" else "base",
-                },
-            )
-
-    class Dbt(DbtCliResource):
-        """dbt as a process of its own, and no more.
-
-        dagster-dbt would start dbt a second time for its version, which asks the internet, and
-        open the warehouse for row counts: together longer than the build of a usual window.
-        """
-
-        @cached_property
-        def _cli_version(self) -> Version:
-            return Version(dbt_version)
-
-        def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> None:
-            return None
-
     @dbt_assets(
         manifest=prepared_manifest(warehouse, state),
         name=project.name("duckdb_models"),
-        # `lake` has two tables, the events and their files: both are the one asset.
-        dagster_dbt_translator=Translator(
-            DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True)
-        ),
+        dagster_dbt_translator=model_translator(project, TARGET, project.key("ods_event")),
         partitions_def=project.partitions,
         backfill_policy=project.backfill_policy,
         pool=duckdb_pool(project.warehouse),
     )
     def build_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
         require_writable(warehouse.file)
-        dbt = Dbt(
-            project_dir=str(dbt_project_dir()),
-            profiles_dir=str(dbt_project_dir()),
-            target=TARGET,
-            dbt_executable=dbt_executable(),
-        )
+        dbt = dbt_process(TARGET)
         target = run_directory(state, context.run_id)
         with dbt_environment(warehouse.environment()):
             invocation = dbt.cli(
@@ -158,6 +97,71 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
             raise failure
 
     return build_models
+
+
+def model_translator(project: Project, target: str, source: dg.AssetKey) -> "DagsterDbtTranslator":
+    """Give what makes assets of the models of an engine; `source` is the asset that they read."""
+    from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
+
+    class Translator(DagsterDbtTranslator):
+        """Puts models under `<project>/<engine>/`; the lake is their source."""
+
+        def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+            if dbt_resource_props["resource_type"] == "source":
+                return source
+            return project.key(target, dbt_resource_props["name"])
+
+        def get_asset_spec(
+            self, manifest: Mapping[str, Any], unique_id: str, dbt_project: DbtProject | None
+        ) -> dg.AssetSpec:
+            spec = super().get_asset_spec(manifest, unique_id, dbt_project)
+            node = self.get_resource_props(manifest, unique_id)
+            if node["resource_type"] == "source":
+                return spec
+            materialized = node.get("config", {}).get("materialized", "table")
+            return spec.replace_attributes(
+                description=node.get("description") or None,
+                group_name=project.name(target),
+                kinds={"dbt", target, "view" if materialized == "view" else "table"},
+                owners=list(project.owners),
+                tags={
+                    **project.tags,
+                    "clickstream/layer": "view" if materialized == "view" else "base",
+                },
+            )
+
+    # The source has several tables, the events and their files: all are the one asset.
+    return Translator(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True))
+
+
+def dbt_process(target: str) -> "DbtCliResource":
+    """Give the resource that runs dbt on an engine."""
+    from dagster_dbt import DbtCliResource
+    from dbt.version import __version__ as dbt_version
+    from packaging.version import Version
+
+    from clickstream_dagster.resources.dbt import dbt_project_dir
+
+    class Dbt(DbtCliResource):
+        """dbt as a process of its own, and no more.
+
+        dagster-dbt would start dbt a second time for its version, which asks the internet, and
+        open the warehouse for row counts: together longer than the build of a usual window.
+        """
+
+        @cached_property
+        def _cli_version(self) -> Version:
+            return Version(dbt_version)
+
+        def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> None:
+            return None
+
+    return Dbt(
+        project_dir=str(dbt_project_dir()),
+        profiles_dir=str(dbt_project_dir()),
+        target=target,
+        dbt_executable=dbt_executable(),
+    )
 
 
 def table_metadata(warehouse: "Warehouse") -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ import dagster as dg
 
 from clickstream_dagster.assets.maintenance import NAME as MAINTENANCE
 from clickstream_dagster.assets.project import Project, last_ended
+from clickstream_dagster.assets.redshift import UPKEEP
 from clickstream_dagster.errors import SettingError
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def pipeline_job(project: Project) -> "UnresolvedAssetJobDefinition":
     return dg.define_asset_job(
         project.name("pipeline"),
         selection=dg.AssetSelection.key_prefixes([project.project_id])
-        - dg.AssetSelection.assets(project.key(MAINTENANCE)),
+        - dg.AssetSelection.assets(project.key(MAINTENANCE))
+        - dg.AssetSelection.tag("clickstream/layer", UPKEEP),
         description="Raw files to views: opens windows, processes them, brings the models up to "
         "date.",
         tags=project.tags,

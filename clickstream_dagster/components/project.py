@@ -21,6 +21,7 @@ from clickstream_dagster.components.plugins import (
     resolve_plugin,
     resolve_plugins,
 )
+from clickstream_dagster.components.redshift import Redshift
 from clickstream_dagster.components.scaffolder import ClickstreamProjectScaffolder
 from clickstream_dagster.components.sources import S3, Arrivals
 from clickstream_dagster.errors import SettingError
@@ -51,9 +52,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Warehouse(dg.Model, dg.Resolvable):
     """A warehouse that the models are built in."""
 
-    engine: Annotated[Literal["duckdb"], describe(description="Engine of the warehouse.")] = (
-        "duckdb"
-    )
+    engine: Annotated[
+        Literal["duckdb", "redshift"], describe(description="Engine of the warehouse.")
+    ] = "duckdb"
     path: Annotated[
         str | None,
         describe(
@@ -62,6 +63,21 @@ class Warehouse(dg.Model, dg.Resolvable):
             examples=["data/shop/warehouse.duckdb"],
         ),
     ] = None
+    redshift: Annotated[
+        Redshift | None,
+        describe(description="Where it is, and how to sign in, for the engine redshift."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _block(self) -> "Warehouse":
+        if (self.engine == "redshift") != (self.redshift is not None):
+            raise ValueError(
+                "a warehouse of engine redshift has a block redshift, and no other has: write "
+                "database, host, manifests, and workgroup or cluster there"
+            )
+        if self.engine == "redshift" and self.path is not None:
+            raise ValueError("path is the DuckDB file: leave it out for redshift")
+        return self
 
 
 class Quality(dg.Model, dg.Resolvable):
@@ -358,6 +374,21 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         return self
 
     @model_validator(mode="after")
+    def _lake_of_redshift(self) -> "ClickstreamProject":
+        if self._redshift() is None:
+            return self
+        if not (self.lake or "").startswith(S3_SCHEME):
+            raise ValueError("redshift reads the lake from S3: write lake: s3://bucket/prefix")
+        from clickstream_dagster.warehouses.redshift.apps import app_schemas
+        from clickstream_dagster.warehouses.redshift.sql import RedshiftError
+
+        try:
+            app_schemas(self.project_id, self.app_ids)
+        except RedshiftError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @model_validator(mode="after")
     def _raw_of_queue(self) -> "ClickstreamProject":
         if self.arrivals.mode == "sqs" and not (self.raw or "").startswith(S3_SCHEME):
             raise ValueError(
@@ -457,6 +488,39 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         place = path or f"data/{self.project_id}/{default}"
         return place if place.startswith(S3_SCHEME) else str(root / Path(place).expanduser())
 
+    def _redshift(self) -> Redshift | None:
+        return next((one.redshift for one in self.warehouses if one.redshift is not None), None)
+
+    def redshift_defs(self, project: Project, root: Path) -> dg.Definitions:
+        """Give what a project has in Redshift; nothing without a warehouse there."""
+        settings = self._redshift()
+        if settings is None:
+            return dg.Definitions()
+        from clickstream_dagster.assets import redshift
+        from clickstream_dagster.automation.redshift import redshift_automation
+
+        warehouse = settings.warehouse(project, root / "data" / self.project_id / "redshift_dbt")
+        return dg.Definitions.merge(
+            dg.Definitions(
+                assets=[
+                    redshift.redshift_events(project, warehouse),
+                    redshift.redshift_models(project, warehouse),
+                    redshift.redshift_users(project, warehouse),
+                    redshift.redshift_app_views(project, warehouse),
+                    *(
+                        [redshift.redshift_expiry(project, warehouse, settings.keep_days)]
+                        if settings.keep_days is not None
+                        else []
+                    ),
+                ]
+            ),
+            redshift_automation(
+                project,
+                settings.users_cron,
+                settings.expiry_cron if settings.keep_days is not None else None,
+            ),
+        )
+
     def spark_engine(self) -> "SparkEngine | EmrServerlessEngine":
         """Give the engine that processes windows."""
         from clickstream_dagster.resources.spark import SparkEngine
@@ -485,7 +549,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         job = pipeline_job(project)
         maintenance = maintenance_job(project)
         local = SparkEngine(engine=project.local_engine)
-        return dg.Definitions(
+        always = dg.Definitions(
             assets=[
                 raw_batch(project),
                 lake_events(project, self.spark_engine()),
@@ -499,6 +563,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             ],
             sensors=[arrival_sensor(project, job)],
         )
+        return dg.Definitions.merge(always, self.redshift_defs(project, context.project_root))
 
 
 def _utc(moment: str) -> datetime:

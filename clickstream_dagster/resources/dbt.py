@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import ClickstreamError
@@ -25,6 +26,21 @@ WITHOUT_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 
 class ModelError(ClickstreamError):
     """A run of dbt that can't start, or that did not pass."""
+
+
+class Models(Protocol):
+    """A project's models in one warehouse: what dbt is told about them."""
+
+    @property
+    def project_id(self) -> str:
+        """The project, and the schema of its models."""
+
+    @property
+    def vars_argument(self) -> list[str]:
+        """The arguments that tell dbt the definitions."""
+
+    def environment(self) -> dict[str, str]:
+        """The environment that dbt needs."""
 
 
 @dataclass(frozen=True, slots=True)

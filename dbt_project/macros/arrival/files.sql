@@ -12,6 +12,10 @@
   (the loads that had brought the gone files), `load_id` (the number of this load).
 #}
 {% macro file_changes() %}
+    {%- do return(adapter.dispatch("file_changes", "clickstream")()) -%}
+{% endmacro %}
+
+{% macro default__file_changes() %}
     {%- set files = source("lake", "ods_event_file") -%}
     {%- set moved = source("lake", "ods_event_moved") -%}
     {%- set last_load = last_loads().get(this.identifier) if builds() else none -%}
@@ -36,9 +40,23 @@
 {% endmacro %}
 
 
+{# The events of the lake, as the event base reads them: each with its lake_file. #}
+{% macro lake_events(changes) %}
+    {{- return(adapter.dispatch("lake_events", "clickstream")(changes)) -}}
+{% endmacro %}
+
+{% macro default__lake_events(changes) %}
+    {{- source("lake", "ods_event") -}}
+{% endmacro %}
+
+
 {# A condition on the lake that keeps the rows of the files to load, with their names spelled out
    so that no other file is opened. #}
 {% macro in_files_to_load(changes) %}
+    {{- return(adapter.dispatch("in_files_to_load", "clickstream")(changes)) -}}
+{% endmacro %}
+
+{% macro default__in_files_to_load(changes) %}
     {%- if changes.all -%}
         true
     {%- elif changes.new -%}
@@ -54,6 +72,10 @@
   their keys for the models that read them.
 #}
 {% macro remove_gone_files() %}
+    {{- return(adapter.dispatch("remove_gone_files", "clickstream")()) -}}
+{% endmacro %}
+
+{% macro default__remove_gone_files() %}
     {%- set changes = file_changes() -%}
     {%- if changes.all and builds() -%}
         delete from {{ ledger("file") }};
@@ -88,6 +110,10 @@
 
 {# Statements that note which files the event base holds now. #}
 {% macro remember_files() %}
+    {{- return(adapter.dispatch("remember_files", "clickstream")()) -}}
+{% endmacro %}
+
+{% macro default__remember_files() %}
     {%- set changes = file_changes() -%}
     {%- if builds() and not changes.all %}
         update {{ ledger("file") }} as l

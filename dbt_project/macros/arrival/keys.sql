@@ -58,11 +58,15 @@
         {%- endif -%}
     {%- elif loads.after < loads.upto -%}
         {{ note_days_that_rows_leave(loads) }}
-        delete from {{ this }} as old
-        using ({{ touched_keys(loads) }}) as touched
-        where {{ on_same_key("old") }}
+        {#- Redshift takes neither an alias here nor a query behind `using`. -#}
+        with touched as ({{ touched_keys(loads) }})
+        delete from {{ this }}
+        using touched
+        where {{ on_same_key(this.identifier) }}
         {%- if config.meta_get("dated", false) %}
-            and {{ in_ranges("old." ~ config.meta_get("dated"), touched_ranges(loads)) }}
+            and {{ in_ranges(
+                this.identifier ~ "." ~ config.meta_get("dated"), touched_ranges(loads)
+            ) }}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}

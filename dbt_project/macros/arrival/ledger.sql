@@ -25,6 +25,10 @@
 
 {# on-run-start: makes the tables of the ledger once. #}
 {% macro make_ledger() %}
+    {{- return(adapter.dispatch("make_ledger", "clickstream")()) -}}
+{% endmacro %}
+
+{% macro default__make_ledger() %}
     {%- if builds() -%}
         {%- do run_query("create schema if not exists " ~ ledger("file").without_identifier()) -%}
         {%- do run_query(
@@ -61,6 +65,10 @@
 
 {# on-run-end: forgets removed keys that every model has taken in; they may name erased users. #}
 {% macro forget_consumed_removals() %}
+    {{- return(adapter.dispatch("forget_consumed_removals", "clickstream")()) -}}
+{% endmacro %}
+
+{% macro default__forget_consumed_removals() %}
     {%- if builds() -%}
         delete from {{ ledger("removal") }}
         where load_id <= (select min(load_id) from {{ ledger("state") }})

@@ -34,8 +34,21 @@
 
 
 {#
-  The rows of a relation, each once for every element of its list `column`, as `item`: `item.key`,
-  `item.value.string_value`, ... A row whose list is empty or null is left out.
+  A scalar inside of a nested column, as `string`, `int`, `float` or `double`. The path begins with
+  the alias of its relation: `nested("e.device.carrier", "string")`.
+#}
+{% macro nested(path, type) %}
+    {{- return(adapter.dispatch("nested", "clickstream")(path, type)) -}}
+{% endmacro %}
+
+{% macro default__nested(path, type) %}
+    {{- path -}}
+{% endmacro %}
+
+
+{#
+  The rows of a relation, each once for every element of its list `column`, as `item`:
+  `nested("e.item.value.string_value", "string")`. A row whose list is empty or null is left out.
 
   `from {{ unnested("events", "event_params") }} as e`
 #}
@@ -57,11 +70,19 @@
 #}
 {% macro value_text(value) %}
     coalesce(
-        nullif({{ value }}.string_value, ''),
-        cast({{ value }}.int_value as varchar),
-        cast({{ value }}.float_value as varchar),
-        cast({{ value }}.double_value as varchar)
+        nullif({{ nested(value ~ ".string_value", "string") }}, ''),
+        {{ number_text(nested(value ~ ".int_value", "int")) }},
+        {{ number_text(nested(value ~ ".float_value", "float")) }},
+        {{ number_text(nested(value ~ ".double_value", "double")) }}
     )
+{% endmacro %}
+
+{% macro number_text(number) %}
+    {{- return(adapter.dispatch("number_text", "clickstream")(number)) -}}
+{% endmacro %}
+
+{% macro default__number_text(number) %}
+    {{- "cast(%s as varchar)" % number -}}
 {% endmacro %}
 
 

@@ -6,6 +6,10 @@
 }) }}
 
 {%- set loads = loads_to_take_in() %}
+{#- Redshift has no window clause. #}
+{%- set in_session -%}
+    partition by app_id, user_pseudo_id, session_key order by event_timestamp, event_id
+{%- endset %}
 
 -- The sessions tell which events to read again: depends_on {{ ref("clickstream_session_base") }}
 with events as (
@@ -25,15 +29,11 @@ select
     platform,
     session_key as session_id,
     view_name as current_screen,
-    row_number() over in_session as event_rank,
-    lag(event_name) over in_session as previous_event,
-    lead(event_name) over in_session as next_event,
-    lag(view_name) over in_session as previous_screen,
-    lead(view_name) over in_session as next_screen,
+    row_number() over ({{ in_session }}) as event_rank,
+    lag(event_name) over ({{ in_session }}) as previous_event,
+    lead(event_name) over ({{ in_session }}) as next_event,
+    lag(view_name) over ({{ in_session }}) as previous_screen,
+    lead(view_name) over ({{ in_session }}) as next_screen,
     report_date,
     cast({{ loads.upto }} as bigint) as load_id
 from events
-window in_session as (
-    partition by app_id, user_pseudo_id, session_key
-    order by event_timestamp, event_id
-)

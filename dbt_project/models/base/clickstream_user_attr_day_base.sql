@@ -17,13 +17,14 @@ attributes as (
         app_id,
         user_pseudo_id,
         event_date,
-        item.key as attr_key,
-        {{ value_text("item.value") }} as attr_value,
-        coalesce(item.value.set_timestamp_micros, -1) as set_timestamp_micros,
+        {{ nested("e.item.key", "string") }} as attr_key,
+        {{ value_text("e.item.value") }} as attr_value,
+        coalesce({{ nested("e.item.value.set_timestamp_micros", "int") }}, -1)
+            as set_timestamp_micros,
         event_timestamp,
         event_id
     from {{ unnested("events", "user_properties") }} as e
-    where user_pseudo_id is not null and item.key is not null
+    where user_pseudo_id is not null and {{ nested("e.item.key", "string") }} is not null
 ),
 
 numbered as (

@@ -1,0 +1,178 @@
+"""A project in Redshift: its events, its models, its users, and what is done now and then."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from clickstream_dagster.assets.failures import clear_failures
+from clickstream_dagster.assets.manifest import prepared_manifest, run_directory
+from clickstream_dagster.assets.models import dbt_process, model_translator
+from clickstream_dagster.assets.project import Project
+
+if TYPE_CHECKING:
+    from clickstream_dagster.resources.redshift import RedshiftWarehouse
+
+ENGINE = "redshift"
+EVENTS, USERS = "ods_event", "dim_user"
+APP_VIEWS, EXPIRED = "app_views", "expired_events"
+
+UPKEEP = "upkeep"
+"""Layer of the assets that are no part of the way from raw files to views."""
+
+
+class Expiry(dg.Config):
+    """`dry_run` only tells what would go."""
+
+    dry_run: bool = False
+
+
+def redshift_events(project: Project, warehouse: "RedshiftWarehouse") -> dg.AssetsDefinition:
+    """Build the asset of the events: each run loads everything that the lake has and it has not."""
+
+    @dg.asset(
+        **_common(project, EVENTS),
+        description="The lake's events in Redshift, loaded by COPY: each file once, a batch that "
+        "was processed again in its place.",
+        deps=[project.key("ods_event")],
+        partitions_def=project.partitions,
+        backfill_policy=project.backfill_policy,
+    )
+    def load_events(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from clickstream_dagster.warehouses.redshift.loading import load
+        from clickstream_dagster.warehouses.redshift.tables import set_up
+
+        with clear_failures():
+            sql = warehouse.sql()
+            set_up(sql, project.project_id)
+            loads = load(sql, warehouse.open_lake(), warehouse.copy)
+        return dg.MaterializeResult(
+            metadata={
+                "loads": len(loads),
+                "files": sum(one.files for one in loads),
+                "events": sum(one.rows for one in loads),
+                "gone_files": sum(one.gone_files for one in loads),
+            }
+        )
+
+    return load_events
+
+
+def redshift_models(project: Project, warehouse: "RedshiftWarehouse") -> dg.AssetsDefinition:
+    """Build the assets of the models: one dbt build brings them up to what is loaded."""
+    from dagster_dbt import dbt_assets
+
+    from clickstream_dagster.resources.dbt import WITHOUT_UNIT_TESTS, dbt_environment
+
+    state = Path(warehouse.scratch)
+
+    @dbt_assets(
+        manifest=prepared_manifest(warehouse, state, ENGINE),
+        name=project.name("redshift_models"),
+        dagster_dbt_translator=model_translator(project, ENGINE, project.key(ENGINE, EVENTS)),
+        partitions_def=project.partitions,
+        backfill_policy=project.backfill_policy,
+        pool=project.name(ENGINE),
+    )
+    def build_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        target = run_directory(state, context.run_id)
+        with clear_failures():
+            settings = {**warehouse.environment(), **warehouse.credentials()}
+        with dbt_environment(settings):
+            invocation = dbt_process(ENGINE).cli(
+                ["build", *WITHOUT_UNIT_TESTS, *warehouse.vars_argument],
+                context=context,
+                target_path=target,
+            )
+        yield from invocation.stream()
+
+    return build_models
+
+
+def redshift_users(project: Project, warehouse: "RedshiftWarehouse") -> dg.AssetsDefinition:
+    """Build the asset of the dimension of users."""
+
+    @dg.asset(
+        **_common(project, USERS),
+        description="Properties that were last known of each user, at a frequency of its own.",
+        deps=[project.key(ENGINE, EVENTS)],
+    )
+    def upsert(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from clickstream_dagster.warehouses.redshift.users import upsert_users
+
+        with clear_failures():
+            found = upsert_users(warehouse.sql(), project.project_id)
+        return dg.MaterializeResult(metadata={"loads": found.upto - found.after})
+
+    return upsert
+
+
+def redshift_app_views(project: Project, warehouse: "RedshiftWarehouse") -> dg.AssetsDefinition:
+    """Build the asset of the apps' schemas. Raises RedshiftError if two apps would share one."""
+    from clickstream_dagster.warehouses.redshift.apps import app_schemas
+
+    app_schemas(project.project_id, project.app_ids)
+
+    @dg.asset(
+        **_common(project, APP_VIEWS),
+        description="A schema for each app, with views over its rows; materialised views of the "
+        "project that are stale are refreshed.",
+        deps=[project.key(ENGINE, EVENTS), project.key(ENGINE, USERS)],
+    )
+    def make_views(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from clickstream_dagster.warehouses.redshift.apps import create_app_views, refresh
+
+        with clear_failures():
+            sql = warehouse.sql()
+            schemas = create_app_views(sql, project.project_id, project.app_ids)
+            refreshed = refresh(sql, [project.project_id, *schemas.values()])
+        return dg.MaterializeResult(
+            metadata={"schemas": list(schemas.values()), "refreshed": refreshed}
+        )
+
+    return make_views
+
+
+def redshift_expiry(
+    project: Project, warehouse: "RedshiftWarehouse", days: int
+) -> dg.AssetsDefinition:
+    """Build the asset that takes old days out of the events."""
+
+    @dg.asset(
+        **_common(project, EXPIRED),
+        description=f"Events of days before the last {days} are taken out; the lake keeps them.",
+        deps=[project.key(ENGINE, EVENTS)],
+    )
+    def expire_events(context: dg.AssetExecutionContext, config: Expiry) -> dg.MaterializeResult:
+        from clickstream_dagster.warehouses.redshift.expiry import expire
+
+        with clear_failures():
+            gone = expire(
+                warehouse.sql(),
+                project.project_id,
+                days,
+                datetime.now(UTC).date(),
+                dry_run=config.dry_run,
+            )
+        return dg.MaterializeResult(
+            metadata={
+                "dry_run": config.dry_run,
+                "events": sum(day.events for day in gone),
+                "days": len({day.day for day in gone}),
+            }
+        )
+
+    return expire_events
+
+
+def _common(project: Project, name: str) -> dict[str, Any]:
+    return {
+        "key": project.key(ENGINE, name),
+        "group_name": project.name(ENGINE),
+        "kinds": {"redshift", "table"},
+        "owners": list(project.owners),
+        "tags": {**project.tags, "clickstream/layer": "base" if name == EVENTS else UPKEEP},
+        "pool": project.name(ENGINE),
+    }

@@ -1,0 +1,115 @@
+"""A project's warehouse in Redshift: SQL by the Data API, dbt by redshift_connector."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
+from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.resources.dbt import dbt_project_dir
+from clickstream_dagster.resources.definitions import Definitions
+from clickstream_dagster.warehouses.redshift.data_api import Cluster, DataApi, Workgroup
+from clickstream_dagster.warehouses.redshift.loading import CopySettings
+from clickstream_dagster.warehouses.redshift.sql import RedshiftError
+
+PASSWORD = "DBT_ENV_SECRET_REDSHIFT_PASSWORD"
+
+
+@dataclass(frozen=True, slots=True)
+class RedshiftWarehouse:
+    """Where a project's events and models are in Redshift, and how they get there.
+
+    `host` and `port` are for dbt, `endpoint_url` is the Data API's. `scratch` is dbt's directory;
+    `s3` reaches the lake, and its region and profile are used for the others too.
+    """
+
+    project_id: str
+    lake: str
+    database: str
+    place: Cluster | Workgroup
+    copy: CopySettings
+    host: str
+    scratch: Path
+    port: int = 5439
+    sslmode: str = "verify-full"
+    endpoint_url: str | None = None
+    s3: S3Access = field(default_factory=S3Access)
+    definitions: Definitions = field(default_factory=Definitions)
+
+    def sql(self) -> DataApi:
+        """Give the way for SQL."""
+        return DataApi(
+            self.place,
+            self.database,
+            region=self.s3.region,
+            access=self.s3,
+            endpoint_url=self.endpoint_url,
+        )
+
+    def open_lake(self) -> Lake:
+        """Give the lake that is loaded."""
+        return Lake(self.lake, self.project_id, self.s3)
+
+    @property
+    def vars_argument(self) -> list[str]:
+        """The arguments that tell dbt the definitions."""
+        return ["--vars", json.dumps(self.definitions.vars(), sort_keys=True)]
+
+    def environment(self) -> dict[str, str]:
+        """The environment that dbt needs to parse; to sign in it needs `credentials` too."""
+        found = {
+            "CLICKSTREAM_PROJECT": self.project_id,
+            "CLICKSTREAM_REDSHIFT_DATABASE": self.database,
+            "CLICKSTREAM_REDSHIFT_HOST": self.host,
+            "CLICKSTREAM_REDSHIFT_PORT": str(self.port),
+            "CLICKSTREAM_REDSHIFT_SSLMODE": self.sslmode,
+            "DBT_PROJECT_DIR": str(dbt_project_dir()),
+            "DBT_PROFILES_DIR": str(dbt_project_dir()),
+            "DBT_TARGET_PATH": str(self.scratch / "target"),
+            "DBT_LOG_PATH": str(self.scratch / "logs"),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "DO_NOT_TRACK": "1",
+        }
+        if self.s3.region is not None:
+            found["AWS_REGION"] = self.s3.region
+        if isinstance(self.place, Workgroup):
+            found["CLICKSTREAM_REDSHIFT_WORKGROUP"] = self.place.name
+        else:
+            found["CLICKSTREAM_REDSHIFT_CLUSTER"] = self.place.identifier
+        return found
+
+    def credentials(self) -> dict[str, str]:
+        """How dbt signs in: as the Data API does. Raises RedshiftError for a secret without both.
+
+        A secret is read now, and is in the environment of the run only.
+        """
+        if self.place.secret_arn is not None:
+            user, password = self._secret(self.place.secret_arn)
+            return {
+                "CLICKSTREAM_REDSHIFT_METHOD": "database",
+                "CLICKSTREAM_REDSHIFT_USER": user,
+                PASSWORD: password,
+            }
+        if isinstance(self.place, Cluster) and self.place.db_user is not None:
+            return {
+                "CLICKSTREAM_REDSHIFT_METHOD": "iam",
+                "CLICKSTREAM_REDSHIFT_USER": self.place.db_user,
+            }
+        return {"CLICKSTREAM_REDSHIFT_METHOD": "iam_role"}
+
+    def _secret(self, arn: str) -> tuple[str, str]:
+        client = self.s3.client_of("secretsmanager", self.s3.region)
+        with clear_aws_errors(
+            RedshiftError,
+            f"the secret {arn}",
+            "secretsmanager:GetSecretValue",
+            "correct its ARN",
+        ):
+            text = client.get_secret_value(SecretId=arn)["SecretString"]
+        try:
+            secret = json.loads(text)
+            return secret["username"], secret["password"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RedshiftError(
+                f"the secret {arn} is not one of Redshift: it needs username and password, as JSON"
+            ) from error
