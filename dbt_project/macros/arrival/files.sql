@@ -12,6 +12,10 @@
   (the loads that had brought the gone files), `load_id` (the number of this load).
 #}
 {% macro file_changes() %}
+    {{- return(adapter.dispatch("file_changes", "clickstream")()) -}}
+{% endmacro %}
+
+{% macro default__file_changes() %}
     {%- set files = source("lake", "ods_event_file") -%}
     {%- set moved = source("lake", "ods_event_moved") -%}
     {%- set last_load = last_loads().get(this.identifier) if builds() else none -%}

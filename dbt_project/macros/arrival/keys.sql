@@ -69,12 +69,22 @@
 
 {% macro touched_keys(loads) %}
     {%- set key = config.meta_get("reopens") | join(", ") -%}
-    select {{ key }} from {{ ref(config.meta_get("follows")) }}
+    select {{ key }} from {{ loaded_keys() }}
     where load_id > {{ loads.after }} and load_id <= {{ loads.upto }}
     union
     select {{ key }} from {{ ledger("removal") }}
     where load_id > {{ loads.after }} and load_id <= {{ loads.upto }}
 {%- endmacro %}
+
+
+{# The relation that tells which keys a load has brought: the parent, whose rows have load_id. #}
+{% macro loaded_keys() %}
+    {{- return(adapter.dispatch("loaded_keys", "clickstream")()) -}}
+{% endmacro %}
+
+{% macro default__loaded_keys() %}
+    {%- do return(ref(config.meta_get("follows"))) -%}
+{% endmacro %}
 
 
 {% macro on_same_key(alias) %}
@@ -90,7 +100,7 @@
   all: one event with a wrong clock is years away from the others.
 #}
 {% macro on_touched_dates(column, loads) %}
-    {%- set parent = ref(config.meta_get("follows")) -%}
+    {%- set parent = loaded_keys() -%}
     {%- set window = "load_id > " ~ loads.after ~ " and load_id <= " ~ loads.upto -%}
     {%- set first, last = "event_date", "event_date" -%}
     {%- if config.meta_get("follows") == "clickstream_session_base" -%}

@@ -21,6 +21,10 @@
 
 {# on-run-start: makes the tables of the ledger once. #}
 {% macro make_ledger() %}
+    {{- adapter.dispatch("make_ledger", "clickstream")() -}}
+{% endmacro %}
+
+{% macro default__make_ledger() %}
     {%- if builds() -%}
         {%- do run_query("create schema if not exists " ~ ledger("file").without_identifier()) -%}
         {%- do run_query(
@@ -48,7 +52,12 @@
 {% macro forget_consumed_removals() %}
     {%- if builds() -%}
         delete from {{ ledger("removal") }}
-        where load_id <= (select min(load_id) from {{ ledger("state") }})
+        where load_id <= (
+            select min(last.load_id)
+            from (
+                select max(load_id) as load_id from {{ ledger("state") }} group by model
+            ) as last
+        )
     {%- endif -%}
 {% endmacro %}
 
@@ -56,7 +65,9 @@
 {# The last load that each model has taken in, as a dict; in one query, for dbt takes its time. #}
 {% macro last_loads() %}
     {%- set loads = {} -%}
-    {%- for row in run_query("select model, load_id from " ~ ledger("state")).rows -%}
+    {%- for row in run_query(
+        "select model, max(load_id) from " ~ ledger("state") ~ " group by model"
+    ).rows -%}
         {%- do loads.update({row[0]: row[1] | int}) -%}
     {%- endfor -%}
     {%- do return(loads) -%}

@@ -51,16 +51,24 @@
   A typed value as text: the first of string, int, float and double that is neither null nor
   empty (seed 000, Activity report, event parameter query).
 
-  Numbers print as the engine prints them: integers plain, doubles in the shortest form that reads
-  back as the same number (`0.1`, `1.0`, `1e+20`).
+  Integers print plain, doubles in the shortest form that reads back as the same number (`0.1`,
+  `1.0`, `1e+20`).
 #}
 {% macro value_text(value) %}
     coalesce(
         nullif({{ value }}.string_value, ''),
         cast({{ value }}.int_value as varchar),
-        cast({{ value }}.float_value as varchar),
-        cast({{ value }}.double_value as varchar)
+        {{ number_text(value ~ ".float_value") }},
+        {{ number_text(value ~ ".double_value") }}
     )
+{% endmacro %}
+
+{% macro number_text(value) %}
+    {{- return(adapter.dispatch("number_text", "clickstream")(value)) -}}
+{% endmacro %}
+
+{% macro default__number_text(value) %}
+    {{- "cast(%s as varchar)" % value -}}
 {% endmacro %}
 
 
@@ -100,4 +108,14 @@
 
 {% macro default__same(left, right) %}
     {{- "%s is not distinct from %s" % (left, right) -}}
+{% endmacro %}
+
+
+{# The events of the lake as a relation, with `lake_file`, the data file that holds the row. #}
+{% macro lake_events() %}
+    {{- return(adapter.dispatch("lake_events", "clickstream")()) -}}
+{% endmacro %}
+
+{% macro default__lake_events() %}
+    {{- source("lake", "ods_event") -}}
 {% endmacro %}

@@ -1,3 +1,6 @@
+{#- On Athena nothing is copied: the lake is a table of the engine. #}
+{{ config(materialized="view" if target.type == "athena" else "incremental") }}
+
 {%- set changes = file_changes() %}
 
 select
@@ -62,5 +65,5 @@ select
     user_properties,
     lake_file,
     cast({{ changes.load_id }} as bigint) as load_id
-from {{ source("lake", "ods_event") }}
+from {{ lake_events() }}
 where {{ in_files_to_load(changes) }}
