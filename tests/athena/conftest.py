@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import duckdb
 import pytest
 
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.resources.athena import AthenaWarehouse, run_dbt_on_athena
-from clickstream_dagster.resources.dbt import Warehouse, run_dbt
+from clickstream_dagster.resources.dbt import ModelError, Warehouse, run_dbt
 from tests.athena.athena_edge import AthenaEdge, Killed, Statement, served_athena
 from tests.athena.trino_server import served_trino
 from tests.conftest import Bucket
@@ -45,6 +46,7 @@ class TwoLakes:
 
     def __init__(self, bucket: Bucket, edge: AthenaEdge, root: Path) -> None:
         self.edge = edge
+        self.glue = boto3.client("glue")
         self.project = f"shop_{uuid.uuid4().hex[:8]}"
         local = root / self.project / "lake"
         local.mkdir(parents=True)
@@ -70,28 +72,29 @@ class TwoLakes:
         run_dbt_on_athena([*(arguments or ["run"]), *QUICK], self.athena)
         return self.edge.ran[before:]
 
-    def run_until(self, number: int) -> bool:
-        """`dbt run` on Athena that is killed before its statement of that number from 0 on.
+    def run_killed(self, counts: Callable[[str], bool], survive: int) -> bool:
+        """`dbt run` of the base models that dies before the statement after `survive` counted ones.
 
-        Tells whether it got so far.
+        Tells whether it died; else it came to its end.
         """
         seen = 0
 
-        def kill(_: str) -> None:
+        def kill(text: str) -> None:
             nonlocal seen
-            seen += 1
-            if seen > number:
+            if seen >= survive:
+                seen += 1
                 raise Killed
+            seen += counts(text)
 
         self.edge.before = kill
         try:
-            run_dbt_on_athena(["run", "--threads", "1", "--fail-fast", *QUICK], self.athena)
-        except Exception:
-            if seen <= number:
+            self.run_athena("run", "--select", "tag:base", "--threads", "1", "--fail-fast")
+        except ModelError:
+            if seen <= survive:
                 raise
         finally:
             self.edge.before = lambda _: None
-        return seen > number
+        return seen > survive
 
     def run_duckdb(self) -> None:
         """`dbt run` on DuckDB."""

@@ -45,8 +45,10 @@ def trino_home() -> Path:
         artifact = f"io.trino:trino-server:{VERSION}:tar.gz"
         try:
             subprocess.run(
-                [maven, "-q", "-B", f"-Dmaven.repo.local={repository}", _GET]
-                + [f"-Dartifact={artifact}", "-Dtransitive=false"],
+                [
+                    *(maven, "-q", "-B", f"-Dmaven.repo.local={repository}"),
+                    *(_GET, f"-Dartifact={artifact}", "-Dtransitive=false"),
+                ],
                 check=True,
             )
             (archive,) = repository.glob("io/trino/trino-server/*/*.tar.gz")
@@ -137,9 +139,11 @@ def served_trino(aws: str, directory: Path) -> Iterator[int]:
     log = directory / "trino.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [str(JAVA), *_JVM, f"-Dconfig={directory}/config.properties"]
-            + [f"-Dnode.data-dir={directory}", "-cp", f"{home}/lib/*"]
-            + ["io.trino.server.TrinoServer"],
+            [
+                *(str(JAVA), *_JVM, f"-Dconfig={directory}/config.properties"),
+                *(f"-Dnode.data-dir={directory}", "-cp", f"{home}/lib/*"),
+                "io.trino.server.TrinoServer",
+            ],
             cwd=directory,
             stdout=output,
             stderr=output,

@@ -1,6 +1,5 @@
 """Models follow the lake batch by batch, and end where a build from nothing ends."""
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
