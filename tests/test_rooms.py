@@ -11,7 +11,7 @@ PACKAGE = "clickstream_dagster"
 PLUGINS = "clickstream_plugins"
 
 ANYONE_MAY = {"", "errors", "ids"}  # "" is the package itself, for its version
-BELOW_DAGSTER = {"batches", "processing", "collector", "sample", "emr"}
+BELOW_DAGSTER = {"batches", "processing", "collector", "sample", "emr", "warehouses"}
 PIPES = "dagster_pipes"  # how a job elsewhere tells Dagster: a file without dependencies
 MAY_IMPORT = {
     "batches": set(),
@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "collector": {"batches", "processing"},
     "sample": {"processing"},
     "emr": {"batches", "processing"},
+    "warehouses": set(),
     "resources": {"emr", "batches", "processing", "collector"},
     "checks": {"resources", "batches", "processing"},
     "assets": {"checks", "resources", "batches", "processing"},

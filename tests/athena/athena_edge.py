@@ -168,6 +168,30 @@ def _results(statement: Statement) -> dict[str, Any]:
     }
 
 
+def _update_named_query(body: dict[str, Any]) -> None:
+    query = _kept().named_queries[body["NamedQueryId"]]
+    query.name = body["Name"]
+    query.query_string = body["QueryString"]
+    query.description = body.get("Description")
+
+
+def _update_work_group(body: dict[str, Any]) -> None:
+    updates = body["ConfigurationUpdates"]
+    results = updates.pop("ResultConfigurationUpdates")
+    held = _kept().work_groups[body["WorkGroup"]].configuration
+    held.update(updates, ResultConfiguration=results)
+
+
+def _kept() -> Any:
+    """Give what moto keeps of Athena in this process; it lacks the calls that update."""
+    from moto.athena.models import athena_backends
+
+    return athena_backends["123456789012"]["us-east-1"]
+
+
+_UPDATES = {"UpdateNamedQuery": _update_named_query, "UpdateWorkGroup": _update_work_group}
+
+
 @contextmanager
 def served_athena(trino_port: int, behind: str) -> Iterator[AthenaEdge]:
     """Serve the double on a free port of the loopback."""
@@ -182,6 +206,9 @@ def served_athena(trino_port: int, behind: str) -> Iterator[AthenaEdge]:
             try:
                 if operation in _RUNS:
                     status, answer = 200, json.dumps(edge.answer(operation, json.loads(body)))
+                elif operation in _UPDATES:
+                    _UPDATES[operation](json.loads(body))
+                    status, answer = 200, "{}"
                 else:
                     status, answer = self._behind(body)
             except Killed:

@@ -15,7 +15,7 @@ from clickstream_dagster.resources.dbt import ModelError, Warehouse, run_dbt
 from tests.athena.athena_edge import AthenaEdge, Killed, Statement, served_athena
 from tests.athena.trino_server import served_trino
 from tests.conftest import Bucket
-from tests.dbt.model_input import arrow
+from tests.dbt.model_input import arrow, traffic
 from tests.views import VIEWS
 
 QUICK = ("--quiet", "--log-level-file", "none", "--no-write-json")
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What starts a Trino is heavy."""
     for item in items:
-        if HERE in item.path.parents and "edge" in getattr(item, "fixturenames", ()):
+        if HERE in item.path.parents and "edge" in item.fixturenames:
             item.add_marker(pytest.mark.heavy)
 
 
@@ -129,3 +129,17 @@ def new_lakes(
     """Make two empty lakes whose models are not built yet."""
     root = tmp_path_factory.mktemp("lakes")
     return lambda: TwoLakes(make_bucket(), edge, root)
+
+
+@pytest.fixture(scope="session")
+def lakes(new_lakes: Callable[[], TwoLakes]) -> TwoLakes:
+    """Two lakes with two loads each, over the end of a year.
+
+    Tests that change them are in test_views_equal.py, the last of their folder.
+    """
+    lakes = new_lakes()
+    for number in (1, 4):
+        lakes.write(traffic(number))
+        lakes.run_athena()
+    lakes.run_duckdb()
+    return lakes

@@ -1,15 +1,12 @@
 """The ten views of Athena have the rows that DuckDB's have, whatever way the lake took."""
 
-from collections.abc import Callable
 from datetime import date
-
-import pytest
 
 from tests.athena.conftest import TwoLakes
 from tests.dbt.model_input import event, traffic
 
 NUMBERS = (0.1, 1.0, -1.0, 0.0, 1e-3, 1.5e-4, 1e-4, 1.25e-7, 1e7, -12345678.5, 1e15)
-NUMBERS += (123456789012345680.0, 1e16, 1e20, -1.5e300, 9007199254740993.0, 1e100, 5e-324)
+NUMBERS += (123456789012345680.0, 1e16, 1e20, -1.5e300, 9007199254740993.0, 1e100, 2.5e-308)
 
 
 def odd() -> list[dict]:
@@ -31,17 +28,6 @@ def odd() -> list[dict]:
             params=[("_session_duration", 1 << 40), ("k", 1), ("k", 2)],
         ),
     ]
-
-
-@pytest.fixture(scope="module")
-def lakes(new_lakes: Callable[[], TwoLakes]) -> TwoLakes:
-    """Two lakes with two loads each; the tests of this module go on with them, in their order."""
-    lakes = new_lakes()
-    for number in (1, 2):
-        lakes.write(traffic(number))
-        lakes.run_athena()
-    lakes.run_duckdb()
-    return lakes
 
 
 def test_load_by_load_they_are_those_of_one_build(lakes: TwoLakes) -> None:
