@@ -278,6 +278,13 @@ def model(
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Build every model again from the whole lake.")
     ] = False,
+    definitions: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CLICKSTREAM_DEFINITIONS",
+            help="YAML file of definitions, with the keys of a project's block `definitions`.",
+        ),
+    ] = None,
     region: Region = None,
     profile: Profile = None,
     endpoint_url: Endpoint = None,
@@ -286,10 +293,13 @@ def model(
     """Build and test the dbt models: the ten views in the schema named after the project."""
     from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.resources.dbt import Warehouse, build_models
+    from clickstream_dagster.resources.definitions import Definitions, read_definitions
 
     s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
     with plain_errors():
-        build_models(Warehouse(sink, project_id, warehouse, s3), full_refresh=full_refresh)
+        chosen = read_definitions(definitions) if definitions else Definitions()
+        place = Warehouse(sink, project_id, warehouse, s3, chosen)
+        build_models(place, full_refresh=full_refresh)
 
 
 @app.command()

@@ -37,3 +37,19 @@ COLUMNS = {
 }
 
 VIEWS = tuple(COLUMNS)
+
+REPORT_VIEWS = (
+    "clickstream_acquisition_daily",
+    "clickstream_acquisition_users",
+    "clickstream_activity_rolling",
+    "clickstream_device_usage",
+    "clickstream_retention_rate",
+)
+
+DAILY_REPORTS = (
+    "clickstream_active_users_daily",
+    "clickstream_activity_daily",
+    "clickstream_engagement_daily",
+    "clickstream_path_transition_daily",
+)
+"""Tables, with a row's load beside what they tell."""

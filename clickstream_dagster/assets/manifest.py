@@ -56,10 +56,14 @@ def prepared_digest(state: Path) -> str:
 
 
 def project_digest(folder: Path, warehouse: Warehouse) -> str:
-    """Give a hash of everything that the manifest depends on: files, project id, dbt's version."""
+    """Give a hash of everything that the manifest depends on.
+
+    These are the files, the project id, its definitions and dbt's version.
+    """
     from dbt.version import __version__
 
-    digest = hashlib.sha256(f"{__version__}\n{warehouse.project_id}\n{folder}\n".encode())
+    told = [__version__, warehouse.project_id, str(folder), *warehouse.vars_argument]
+    digest = hashlib.sha256("\n".join(told).encode())
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         if relative.parts[0] in _NOT_PROJECT or relative.parts[0].startswith("."):
@@ -91,7 +95,7 @@ def _parse(warehouse: Warehouse, target: Path) -> None:
         "DBT_LOG_PATH": str(target),
     }
     answer = subprocess.run(
-        [dbt_executable(), "--quiet", "parse", "--target", TARGET],
+        [dbt_executable(), "--quiet", "parse", "--target", TARGET, *warehouse.vars_argument],
         cwd=dbt_project_dir(),
         env=environment,
         capture_output=True,

@@ -46,7 +46,9 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
 
     from clickstream_dagster.resources.dbt import Warehouse, dbt_environment, dbt_project_dir
 
-    warehouse = Warehouse(project.lake, project.project_id, Path(project.warehouse), project.s3)
+    warehouse = Warehouse(
+        project.lake, project.project_id, Path(project.warehouse), project.s3, project.definitions
+    )
     state = Path(project.dbt_state)
 
     class Translator(DagsterDbtTranslator):
@@ -111,7 +113,9 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
         )
         target = run_directory(state, context.run_id)
         with dbt_environment(warehouse.environment()):
-            invocation = dbt.cli(["build"], context=context, target_path=target)
+            invocation = dbt.cli(
+                ["build", *warehouse.vars_argument], context=context, target_path=target
+            )
         events, failure, built = [], None, 0
         try:
             for event in invocation.stream():

@@ -15,6 +15,7 @@ from clickstream_dagster.batches.windows import Window
 from clickstream_dagster.checks.quality import Bounds
 from clickstream_dagster.processing.maintenance import MaintenanceSettings
 from clickstream_dagster.processing.plugins import PluginChoice
+from clickstream_dagster.resources.definitions import Definitions
 
 if TYPE_CHECKING:
     from clickstream_dagster.processing.settings import BatchSettings
@@ -31,7 +32,7 @@ class Project:
     `partitions` are the windows of the processing interval. `queue_url` is the SQS queue that
     announces raw objects; without it the arrival sensor lists them. `root` is the Dagster
     project's directory, from which relative paths in a plug-in's config start. The lake is
-    maintained at the ticks of `maintenance_cron`, in UTC.
+    maintained at the ticks of `maintenance_cron`, in UTC. The models go by `definitions`.
     """
 
     project_id: str
@@ -56,6 +57,7 @@ class Project:
     correct_clocks: bool = True
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
     maintenance_cron: str = "0 3 * * *"
+    definitions: Definitions = field(default_factory=Definitions)
 
     def enriches(self, name: str) -> bool:
         """Whether an enrichment of that name is chosen."""

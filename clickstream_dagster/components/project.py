@@ -11,6 +11,7 @@ from clickstream_dagster.assets.project import EMR_SERVERLESS, Project, Trigger
 from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
 from clickstream_dagster.checks.quality import Bounds
+from clickstream_dagster.components.definitions import ModelDefinitions
 from clickstream_dagster.components.emr import EmrServerless
 from clickstream_dagster.components.maintenance import Maintenance
 from clickstream_dagster.components.plugins import (
@@ -239,6 +240,9 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     maintenance: Annotated[
         Maintenance, describe(description="How the lake's files are kept in good order, and when.")
     ] = Field(default_factory=Maintenance)
+    definitions: Annotated[
+        ModelDefinitions, describe(description="What the models count as what.")
+    ] = Field(default_factory=ModelDefinitions)
     quality: Annotated[Quality, describe(description="Bounds of the quality checks.")] = Field(
         default_factory=Quality
     )
@@ -437,6 +441,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             queue_url=self.arrivals.queue_url,
             maintenance=self.maintenance.settings(),
             maintenance_cron=self.maintenance.cron,
+            definitions=self.definitions.definitions(),
         )
 
     def spark_engine(self) -> "SparkEngine | EmrServerlessEngine":

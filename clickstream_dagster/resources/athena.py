@@ -1,12 +1,14 @@
 """Runs dbt on Athena: the models over the lake's Iceberg table, in the lake's own Glue database."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from clickstream_dagster.batches.objects import S3_SCHEME
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.resources.dbt import dbt_settings, invoke_dbt
+from clickstream_dagster.resources.definitions import Definitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class AthenaWarehouse:
     scratch: Path
     work_group: str = "primary"
     region: str = "us-east-1"
+    definitions: Definitions = field(default_factory=Definitions)
 
     def __post_init__(self) -> None:
         if not self.data.startswith(S3_SCHEME):
@@ -48,4 +51,5 @@ class AthenaWarehouse:
 def run_dbt_on_athena(arguments: Sequence[str], warehouse: AthenaWarehouse) -> None:
     """Run one dbt command, such as `["build"]`. Raises ModelError when it does not pass."""
     place = f"Athena, database {warehouse.project_id}"
-    invoke_dbt(arguments, "athena", warehouse.environment(), place)
+    definitions = ["--vars", json.dumps(warehouse.definitions.vars(), sort_keys=True)]
+    invoke_dbt([*arguments, *definitions], "athena", warehouse.environment(), place)

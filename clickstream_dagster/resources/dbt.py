@@ -16,6 +16,7 @@ from pathlib import Path
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import ClickstreamError
 from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.resources.definitions import Definitions
 from clickstream_dagster.resources.warehouse_name import require_own_name
 
 
@@ -27,13 +28,14 @@ class ModelError(ClickstreamError):
 class Warehouse:
     """Where models come from and go to: a lake, a project in it, a DuckDB file.
 
-    `s3` is how a lake on S3 is reached.
+    `s3` is how a lake on S3 is reached; `definitions` are what the models go by.
     """
 
     sink: Path | str
     project_id: str
     file: Path
     s3: S3Access = field(default_factory=S3Access)
+    definitions: Definitions = field(default_factory=Definitions)
 
     @property
     def lake(self) -> Lake:
@@ -44,6 +46,11 @@ class Warehouse:
     def scratch(self) -> Path:
         """Directory of dbt's target and logs."""
         return self.file.absolute().parent / "dbt"
+
+    @property
+    def vars_argument(self) -> list[str]:
+        """The arguments that tell dbt the definitions; other ones make it parse all files again."""
+        return ["--vars", json.dumps(self.definitions.vars(), sort_keys=True)]
 
     def environment(self) -> dict[str, str]:
         """The environment that a run of dbt on this warehouse needs."""
@@ -118,7 +125,12 @@ def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
     require_own_name(warehouse.project_id, warehouse.file)
     warehouse.file.absolute().parent.mkdir(parents=True, exist_ok=True)
     try:
-        invoke_dbt(arguments, "duckdb", warehouse.environment(), str(warehouse.file))
+        invoke_dbt(
+            [*arguments, *warehouse.vars_argument],
+            "duckdb",
+            warehouse.environment(),
+            str(warehouse.file),
+        )
     finally:
         # dbt-duckdb keeps the file open, and so locked, until the process ends.
         DuckDBConnectionManager.close_all_connections()

@@ -3,14 +3,14 @@
   before too, returned after a pause; and, as a negative number one period later, those who do not
   come back in the next one. A period counts for a user when it has a `_session_start`.
 
-  `unit` is `day` or `week` (from Monday), `days` its length, `stage` the name of the stage's column.
+  `unit` is `day` or `week` (from the project's week start), `days` its length, `stage` the name of the stage's column.
 #}
 {% macro lifecycle(unit, days, stage) %}
 with periods as (
     select distinct
         app_id,
         user_pseudo_id,
-        cast({{ dbt.date_trunc(unit, "event_date") }} as date) as time_period
+        {{ period_of(unit, "report_date") }} as time_period
     from {{ ref("clickstream_user_day_base") }}
     where session_start_count > 0
 ),

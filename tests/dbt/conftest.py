@@ -9,7 +9,8 @@ import pytest
 from model_input import PROJECT, write
 
 from clickstream_dagster.resources.dbt import Warehouse, run_dbt
-from tests.views import VIEWS
+from clickstream_dagster.resources.definitions import Definitions
+from tests.views import DAILY_REPORTS, REPORT_VIEWS, VIEWS
 
 QUICK = ("--quiet", "--log-level-file", "none", "--no-write-json")
 
@@ -26,6 +27,7 @@ class Models:
         self.sink.mkdir(parents=True, exist_ok=True)
         self.file = root / slot.name
         self.slot = slot
+        self.definitions = Definitions()
 
     def run(self, *arguments: str) -> None:
         """`dbt run`: the models without their tests."""
@@ -39,8 +41,9 @@ class Models:
         """Run any command of dbt."""
         if self.file.exists():
             self.file.rename(self.slot)
+        warehouse = Warehouse(self.sink, PROJECT, self.slot, definitions=self.definitions)
         try:
-            run_dbt([*arguments, *QUICK], Warehouse(self.sink, PROJECT, self.slot))
+            run_dbt([*arguments, *QUICK], warehouse)
         finally:
             if self.slot.exists():
                 self.slot.rename(self.file)
@@ -56,8 +59,11 @@ class Models:
         return self.query(f"select {columns} from {view} where {where} order by all")
 
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
-        """All rows of the ten views, sorted."""
-        return {view: self.rows(view, "*") for view in VIEWS}
+        """All rows of the views and reports, sorted."""
+        return {
+            **{view: self.rows(view, "*") for view in (*VIEWS, *REPORT_VIEWS)},
+            **{table: self.rows(table, "* exclude (load_id)") for table in DAILY_REPORTS},
+        }
 
 
 @pytest.fixture(scope="session")

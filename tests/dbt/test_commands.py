@@ -18,7 +18,7 @@ from clickstream_dagster.cli import app
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.resources.dbt import Warehouse, dbt_project_dir
 from clickstream_dagster.resources.lake_views import show_lake
-from tests.views import VIEWS
+from tests.views import REPORT_VIEWS, VIEWS
 
 
 def clickstream(*arguments: object) -> tuple[int, str]:
@@ -53,12 +53,12 @@ def by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.
     DuckDBConnectionManager.close_all_connections()
 
 
-def test_model_makes_the_ten_views_in_the_schema_of_the_project(shop: Path) -> None:
+def test_model_makes_the_ten_views_and_reports_in_the_schema_of_the_project(shop: Path) -> None:
     with duckdb.connect(str(shop / "new" / "warehouse.duckdb")) as connection:
         views = connection.execute(
             f"select view_name from duckdb_views() where schema_name = '{PROJECT}'"
         ).fetchall()
-    assert {view for (view,) in views} == set(VIEWS)
+    assert {view for (view,) in views} == {*VIEWS, *REPORT_VIEWS}
 
 
 def test_docs_is_one_page_that_describes_every_view(shop: Path, tmp_path: Path) -> None:

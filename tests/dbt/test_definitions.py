@@ -61,9 +61,12 @@ EVENTS = [
     event("click", "2024-05-01 10:01", "b", app="both", params={"_screen_name": "Screen"}),
     # No session id.
     view("2024-05-01 10:00", "a", "Home", app="idless", session=None),
-    view("2024-05-03 10:00", "b", "Cart", app="idless", session=""),
-    view("2024-05-03 11:00", "c", "Help", app="idless", session=None, user=None),
-    view("2024-05-03 12:00", "d", "Help", app="idless", session=None, user=None),
+    view("2024-05-01 10:20", "b", "Cart", app="idless", session=""),
+    view("2024-05-01 10:50:00.001", "c", "Pay", app="idless", session=None),
+    view("2024-05-01 11:20:00.001", "d", "Paid", app="idless", session=None),
+    view("2024-05-01 10:00", "i", "Phone", app="idless", session=None, platform="iOS"),
+    view("2024-05-03 11:00", "x", "Help", app="idless", session=None, user=None),
+    view("2024-05-03 18:00", "y", "Help", app="idless", session=None, user=None),
     # Users: earliest first event, else the first event.
     event("click", "2024-05-01 09:00", "a", app="users", user="early click"),
     event(
@@ -209,17 +212,29 @@ def test_an_event_with_screen_name_and_page_title_is_one_view(models: Models) ->
     assert path == [("a", "Title"), ("b", None)]
 
 
-def test_events_without_session_id_are_one_session_of_their_user(models: Models) -> None:
-    columns = "session_id, user_pseudo_id, session_views, session_start_timestamp, exit_view"
+def test_events_without_session_id_are_in_sessions_that_end_after_half_an_hour(
+    models: Models,
+) -> None:
+    columns = "session_id, user_pseudo_id, platform, session_views, session_duration, exit_view"
+    first, second = ms("2024-05-01 10:00"), ms("2024-05-01 10:50:00.001")
     assert sessions(models, "idless", columns) == [
-        ("#", "u1", 2, ms("2024-05-01 10:00"), "Cart"),
-        ("#", None, 2, ms("2024-05-03 11:00"), "Help"),
+        ("#2024-05-03", None, "Web", 2, 7 * 3_600_000, "Help"),
+        (f"#u1-{first}", "u1", "Web", 2, 20 * 60_000, "Cart"),
+        (f"#u1-{first}", "u1", "iOS", 1, 0, "Phone"),
+        (f"#u1-{second}", "u1", "Web", 2, 30 * 60_000, "Paid"),
     ]
 
 
-def test_the_path_leaves_the_session_id_as_sent(models: Models) -> None:
-    rows = models.rows("clickstream_path_view", "event_id, session_id", "app_id = 'idless'")
-    assert rows == [("a", None), ("b", ""), ("c", None), ("d", None)]
+def test_the_path_of_events_without_session_id_follows_their_session(models: Models) -> None:
+    columns = "event_id, session_id, event_rank, next_screen"
+    where = "app_id = 'idless' and platform = 'Web' and user_pseudo_id is not null"
+    first, second = f"#u1-{ms('2024-05-01 10:00')}", f"#u1-{ms('2024-05-01 10:50:00.001')}"
+    assert models.rows("clickstream_path_view", columns, where) == [
+        ("a", first, 1, "Phone"),
+        ("b", first, 3, None),
+        ("c", second, 1, "Paid"),
+        ("d", second, 2, None),
+    ]
 
 
 def test_a_user_is_described_by_the_earliest_first_event_else_the_first_event(

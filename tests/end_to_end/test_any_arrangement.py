@@ -18,7 +18,7 @@ from clickstream_dagster.resources.dbt import Warehouse, run_dbt
 from clickstream_dagster.sample.command import generate_files
 from clickstream_dagster.sample.plan import TrafficPlan
 from clickstream_plugins import sdk
-from tests.views import VIEWS
+from tests.views import REPORT_VIEWS, VIEWS
 
 PLAN = TrafficPlan(events=6_000, days=4, seed=11)
 
@@ -76,7 +76,7 @@ def differences(one: Path, other: Path) -> dict[str, int]:
                 f" from other.demo.{view})) + (select count(*) from (from other.demo.{view}"
                 f" except all from one.demo.{view}))"
             ).fetchone()[0]
-            for view in VIEWS
+            for view in (*VIEWS, *REPORT_VIEWS)
         }
         rows = connection.execute(f"select count(*) from one.demo.{VIEWS[0]}").fetchone()[0]
     assert rows > PLAN.events * 0.9

@@ -6,8 +6,11 @@
     place of its rows: the keys that each data file has brought, which tell what to build again
     when a load brings the file, and when it has left the lake.
   - A load is numbered before it is noted as taken in, and rows of the ledger with a higher number
-    than the last that is noted are of a run that ended early: nobody reads them, and the next
-    load removes them.
+    than the last that is noted are of a run that ended early: nobody reads them. The next load,
+    which has their number, removes files and keys; removals stay, as nobody else knows which
+    sessions that run has taken apart, and a key more is only built again.
+  - `clickstream_load_session` has the key of each event that came without session id, since there
+    is no row of the event base to keep it.
   - A model changes in one MERGE, which takes the touched keys out and puts their rows in: before
     it the model is as it was, after it the same statement changes nothing more. The note in the
     ledger follows; without it the statement is run again.
@@ -26,11 +29,13 @@
             ) %}
         {%- endif -%}
         {%- set keys = "app_id string, event_date date, user_pseudo_id string,"
-            ~ " session_key string, platform string" -%}
+            ~ " session_key string, platform string, report_date date" -%}
         {%- for name, columns in {
             "file": "lake_file string, load_id bigint",
             "key": "load_id bigint, lake_file string, " ~ keys,
-            "state": "model string, load_id bigint",
+            "state": "model string, load_id bigint, definitions string",
+            "session": "app_id string, event_date date, event_id string, user_pseudo_id string,"
+                ~ " platform string, report_date date, session_key string",
             "removal": "load_id bigint, " ~ keys,
         }.items() -%}
             {%- do run_query(
@@ -73,7 +78,7 @@
 {% macro take_in_files() %}
     {%- set last = last_loads().get(this.identifier) -%}
     {%- if last is none or should_full_refresh() -%}
-        {%- for name in ["state", "removal", "key", "file"] -%}
+        {%- for name in ["state", "removal", "key", "file", "session"] -%}
             {%- do run_query("delete from " ~ ledger(name)) -%}
         {%- endfor -%}
         {%- set last = 0 -%}
@@ -93,15 +98,21 @@
         {%- set gone = rows | map(attribute=1) | select | list -%}
         {%- set gone_loads = rows | map(attribute=2) | select | unique | join(", ") -%}
         {%- if last > 0 -%}
-            {%- for name in ["removal", "key", "file"] -%}
+            {%- for name in ["key", "file"] -%}
                 {%- do run_query("delete from " ~ ledger(name) ~ " where load_id > " ~ last) -%}
             {%- endfor -%}
         {%- endif -%}
-        {%- set keys = "app_id, event_date, user_pseudo_id, session_key, platform" -%}
+        {%- set keys = "app_id, event_date, user_pseudo_id, session_key, platform, report_date" -%}
+        {%- set given_keys -%}
+            app_id, event_date, user_pseudo_id,
+            case when {{ has_no_session_id("e") }} then '#' else session_key end as session_key,
+            platform, report_date
+        {%- endset -%}
         {#- The text of a statement has 262,144 bytes at most. -#}
         {%- for some in gone | batch(200) -%}
             {%- do run_query(
-                "insert into " ~ ledger("removal") ~ " select distinct " ~ load_id ~ ", " ~ keys
+                "insert into " ~ ledger("removal") ~ " (" ~ removal_columns() ~ ")"
+                ~ " select distinct " ~ load_id ~ ", " ~ keys
                 ~ " from " ~ ledger("key") ~ " where load_id in (" ~ gone_loads ~ ")"
                 ~ " and lake_file in (" ~ string_list(some) ~ ")"
             ) -%}
@@ -109,13 +120,14 @@
         {%- for some in new | batch(200) -%}
             {%- do run_query(
                 "insert into " ~ ledger("key") ~ " select distinct " ~ load_id ~ ", lake_file, "
-                ~ keys ~ " from " ~ this ~ " where lake_file in (" ~ string_list(some) ~ ")"
+                ~ given_keys ~ " from " ~ this ~ " as e where lake_file in (" ~ string_list(some) ~ ")"
             ) -%}
         {%- endfor -%}
         {%- do run_query(
             "insert into " ~ ledger("file") ~ " select distinct lake_file, load_id from "
             ~ ledger("key") ~ " where load_id = " ~ load_id
         ) -%}
+        {%- do keep_sessions(load_id, last == 0) -%}
         {%- do note_load(load_id) -%}
         {%- for some in gone | batch(200) -%}
             {%- for name in ["key", "file"] -%}
@@ -129,10 +141,84 @@
 {% endmacro %}
 
 
+{# Makes the keys anew of the sessions without id that a load may have changed (sessions.sql). #}
+{% macro keep_sessions(load_id, all) %}
+    {%- set days = [] if all else days_without_ids(load_id) -%}
+    {%- set changes = {"all": all, "load_id": load_id} -%}
+    {%- set columns = "app_id, event_date, event_id, user_pseudo_id, platform, report_date,"
+        ~ " session_key" -%}
+    {%- if all -%}
+        {%- do run_query(
+            "insert into " ~ ledger("session") ~ " (" ~ columns ~ ") select " ~ columns
+            ~ " from (" ~ events_in_new_sessions(changes, days) ~ ") as n"
+        ) -%}
+    {%- elif days -%}
+        {%- do run_query(
+            "insert into " ~ ledger("removal") ~ " (" ~ removal_columns() ~ ") select distinct "
+            ~ load_id ~ ", e.app_id, e.event_date, e.user_pseudo_id, e.session_key, e.platform,"
+            ~ " e.report_date from " ~ ledger("session") ~ " as e inner join ("
+            ~ sessions_to_open(load_id, days) ~ ") as opened on " ~ on_same_session()
+        ) -%}
+        {%- do run_query(merge_sessions(changes, days)) -%}
+        {%- do run_query(
+            "insert into " ~ ledger("removal") ~ " (" ~ removal_columns() ~ ") select distinct "
+            ~ load_id ~ ", e.app_id, e.event_date, e.user_pseudo_id, e.session_key, e.platform,"
+            ~ " e.report_date from " ~ ledger("session") ~ " as e inner join ("
+            ~ sessions_to_open(load_id, days) ~ ") as opened on " ~ on_same_session()
+        ) -%}
+    {%- endif -%}
+{% endmacro %}
+
+{% macro merge_sessions(changes, days) %}
+    merge into {{ ledger("session") }} as e
+    using (
+        select
+            'out' as way, app_id, cast(null as date) as event_date, null as event_id,
+            user_pseudo_id, platform, cast(null as date) as report_date, session_key
+        from ({{ sessions_to_open(changes.load_id, days) }}) as o
+        union all
+        select
+            'in' as way, app_id, event_date, event_id, user_pseudo_id, platform, report_date,
+            session_key
+        from ({{ events_in_new_sessions(changes, days, changed_only=false) }}) as n
+    ) as opened
+    on opened.way = 'out' and {{ on_same_session() }}
+    when matched then delete
+    when not matched and opened.way = 'in' then
+        insert (app_id, event_date, event_id, user_pseudo_id, platform, report_date, session_key)
+        values (
+            opened.app_id, opened.event_date, opened.event_id, opened.user_pseudo_id,
+            opened.platform, opened.report_date, opened.session_key
+        )
+{%- endmacro %}
+
+
+{% macro athena__users_without_ids(load_id) %}
+    {%- for name in ["key", "removal"] %}
+    select app_id, user_pseudo_id, platform, event_date
+    from {{ ledger(name) }}
+    where load_id = {{ load_id }} and user_pseudo_id is not null and session_key like '#%'
+    {{ "union" if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{% macro athena__kept_session_key() %}
+    {{- "coalesce(kept_session_key, '#')" -}}
+{% endmacro %}
+
+{% macro athena__events_with_keys() %}
+    {%- do return(
+        "(select *, cast(null as varchar) as session_id from " ~ ledger("session") ~ ")"
+    ) -%}
+{% endmacro %}
+
+
 {# Notes that this model has taken in everything up to a load. #}
 {% macro note_load(load_id) %}
     {%- do run_query(
-        "insert into " ~ ledger("state") ~ " values ('" ~ this.identifier ~ "', " ~ load_id ~ ")"
+        "insert into " ~ ledger("state") ~ " (model, load_id, definitions) values ("
+        ~ string_list([this.identifier]) ~ ", " ~ load_id ~ ", "
+        ~ string_list([definitions_of_model()]) ~ ")"
     ) -%}
 {% endmacro %}
 
@@ -156,7 +242,7 @@
     ) as touched
     on touched.way = 'out' and {{ on_same_key("old") }}
     {%- if config.meta_get("dated", false) %}
-        and {{ on_touched_dates("old.event_date", loads) }}
+        and {{ in_ranges("old." ~ config.meta_get("dated"), touched_ranges(loads)) }}
     {%- endif %}
     when matched then delete
     when not matched and touched.way = 'in' then
@@ -190,6 +276,9 @@
         {%- do safe_create_table_as(False, target_relation, compiled_code) -%}
         {%- set statement_ = "select 'built from nothing'" -%}
     {%- elif loads.after < loads.upto -%}
+        {%- for noted in note_days_that_rows_leave(loads).split(";") if noted | trim -%}
+            {%- do run_query(noted) -%}
+        {%- endfor -%}
         {%- set statement_ = merge_reopened(loads, compiled_code) -%}
     {%- endif -%}
     {% call statement("main") %}

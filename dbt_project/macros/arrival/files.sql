@@ -69,13 +69,24 @@
             load_id in ({{ changes.gone_loads | join(", ") }})
             and lake_file in ({{ string_list(changes.gone) }})
         {%- endset -%}
-        insert into {{ ledger("removal") }}
+        insert into {{ ledger("removal") }} ({{ removal_columns() }})
         select distinct
-            {{ changes.load_id }}, app_id, event_date, user_pseudo_id, session_key, platform
+            {{ changes.load_id }},
+            app_id,
+            event_date,
+            user_pseudo_id,
+            session_key,
+            platform,
+            report_date
         from {{ this }}
         where {{ gone }};
         delete from {{ this }} where {{ gone }};
     {%- endif -%}
+{% endmacro %}
+
+
+{% macro removal_columns() %}
+    {{- "load_id, app_id, event_date, user_pseudo_id, session_key, platform, report_date" -}}
 {% endmacro %}
 
 

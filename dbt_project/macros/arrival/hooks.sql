@@ -16,13 +16,18 @@
 {% endmacro %}
 
 
-{# post-hook: notes in the ledger what the model has taken in. #}
+{# post-hook: gives events without session id theirs, and notes what the model has taken in. #}
 {% macro remember_what_is_taken_in() %}
     {{- adapter.dispatch("remember_what_is_taken_in", "clickstream")() -}}
 {% endmacro %}
 
 {% macro default__remember_what_is_taken_in() %}
     {%- if execute -%}
-        {{- remember_reopened() if config.meta_get("follows") else remember_files() -}}
+        {%- if config.meta_get("follows") -%}
+            {{- remember_reopened() -}}
+        {%- else -%}
+            {{- put_into_sessions() }}
+            {{ remember_files() -}}
+        {%- endif -%}
     {%- endif -%}
 {% endmacro %}

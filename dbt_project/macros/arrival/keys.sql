@@ -10,7 +10,12 @@
     meta.reopens   columns of the key; the parent and the removals have them under the same names
     meta.spans     true if the model keeps first_event_date and last_event_date of a key, which
                    may reach over more days than the load has events of
-    meta.dated     true if the model has event_date
+    meta.dated     event_date or report_date, if the model has one
+    meta.awaits    other models that it reads: it takes in no load that one of them lacks
+    meta.reaches   for how many days after it a touched day is counted in: those are rebuilt, too
+    meta.notes     report_date or first_active_date, if other models count the rows of this one by
+                   that day: the days that rows leave are noted as removals
+    meta.defined_by  names of the definitions that the model's rows depend on (ledger.sql)
 #}
 
 {#
@@ -19,7 +24,11 @@
 #}
 {% macro loads_to_take_in() %}
     {%- set last = last_loads() if builds() else {} -%}
-    {%- set upto = last.get(config.meta_get("follows"), 0) -%}
+    {%- set upto = [last.get(config.meta_get("follows"), 0)] -%}
+    {%- for parent in config.meta_get("awaits", []) -%}
+        {%- do upto.append(last.get(parent, 0)) -%}
+    {%- endfor -%}
+    {%- set upto = upto | min -%}
     {%- set after = last.get(this.identifier) -%}
     {%- do return({
         "all": after is none or not is_incremental(), "after": after or 0, "upto": upto
@@ -34,7 +43,7 @@
             where false
         {%- else -%}
             inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key(alias) }}
-            {% if dated -%} where {{ on_touched_dates(alias ~ ".event_date", loads) }} {%- endif -%}
+            {%- if dated %} where {{ on_touched_dates(alias, loads) }} {%- endif -%}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}
@@ -48,11 +57,12 @@
             delete from {{ this }}
         {%- endif -%}
     {%- elif loads.after < loads.upto -%}
+        {{ note_days_that_rows_leave(loads) }}
         delete from {{ this }} as old
         using ({{ touched_keys(loads) }}) as touched
         where {{ on_same_key("old") }}
         {%- if config.meta_get("dated", false) %}
-            and {{ on_touched_dates("old.event_date", loads) }}
+            and {{ in_ranges("old." ~ config.meta_get("dated"), touched_ranges(loads)) }}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}
@@ -67,6 +77,39 @@
 {% endmacro %}
 
 
+{#
+  Statements that note the days by which other models count the rows that are about to be rebuilt.
+  Of users only the first days that move: most stay where they are.
+#}
+{% macro note_days_that_rows_leave(loads) %}
+    {%- if config.meta_get("notes") == "report_date" -%}
+        insert into {{ ledger("removal") }} (load_id, app_id, event_date, report_date)
+        select distinct {{ loads.upto }}, old.app_id, old.report_date, old.report_date
+        from {{ this }} as old
+        inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("old") }}
+        where old.report_date is not null;
+    {%- elif config.meta_get("notes") == "first_active_date" %}
+        {%- for day in ["old.first_active_date", "now.first_active_date"] %}
+        insert into {{ ledger("removal") }} (load_id, app_id, event_date, report_date)
+        select distinct {{ loads.upto }}, old.app_id, {{ day }}, {{ day }}
+        from {{ this }} as old
+        inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("old") }}
+        left join (
+            select d.app_id, d.user_pseudo_id, min(d.report_date) as first_active_date
+            from {{ ref(config.meta_get("follows")) }} as d
+            inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("d") }}
+            group by d.app_id, d.user_pseudo_id
+        ) as now on old.app_id = now.app_id and old.user_pseudo_id = now.user_pseudo_id
+        where
+            {{ day }} is not null
+            and (
+                now.first_active_date is null or now.first_active_date <> old.first_active_date
+            );
+        {%- endfor %}
+    {%- endif -%}
+{% endmacro %}
+
+
 {% macro touched_keys(loads) %}
     {%- set key = config.meta_get("reopens") | join(", ") -%}
     select {{ key }} from {{ loaded_keys() }}
@@ -74,6 +117,25 @@
     union
     select {{ key }} from {{ ledger("removal") }}
     where load_id > {{ loads.after }} and load_id <= {{ loads.upto }}
+    {%- if config.meta_get("reaches") %}
+    union
+    select later.app_id, later.report_date
+    from {{ ref(config.meta_get("follows")) }} as later
+    inner join (
+        select app_id, report_date from {{ ref(config.meta_get("follows")) }}
+        where load_id > {{ loads.after }} and load_id <= {{ loads.upto }}
+        union
+        select app_id, report_date from {{ ledger("removal") }}
+        where load_id > {{ loads.after }} and load_id <= {{ loads.upto }}
+    ) as sooner
+        on
+            later.app_id = sooner.app_id
+            and later.report_date > sooner.report_date
+            and later.report_date <= {{
+                dbt.dateadd("day", config.meta_get("reaches"), "sooner.report_date")
+            }}
+    where {{ in_ranges("later.report_date", touched_ranges(loads)) }}
+    {%- endif %}
 {%- endmacro %}
 
 
@@ -95,40 +157,84 @@
 
 
 {#
-  The condition that a date is one of the days that hold events of the touched keys, with the days
-  spelled out, as ranges, so that the engine skips the rest of the history. Ranges, not the span of
-  all: one event with a wrong clock is years away from the others.
+  The condition that an event's day is one of those that hold events of the touched keys, with the
+  days spelled out, so that the engine skips the rest of the history.
 #}
-{% macro on_touched_dates(column, loads) %}
+{% macro on_touched_dates(alias, loads) %}
+    {%- set ranges = touched_ranges(loads) -%}
+    {%- if config.meta_get("dated") == "report_date" -%}
+        {{ in_ranges(alias ~ ".report_date", ranges) }}
+        {%- if config.meta_get("follows") == "clickstream_event_base" %}
+        and {{ in_ranges(alias ~ ".event_date", widened(ranges, report_day_margin())) }}
+        {%- endif -%}
+    {%- else -%}
+        {{ in_ranges(alias ~ ".event_date", ranges) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# The days that hold events of the touched keys, as a list of ranges (first, last). #}
+{% macro touched_ranges(loads) %}
     {%- set parent = loaded_keys() -%}
     {%- set window = "load_id > " ~ loads.after ~ " and load_id <= " ~ loads.upto -%}
-    {%- set first, last = "event_date", "event_date" -%}
-    {%- if config.meta_get("follows") == "clickstream_session_base" -%}
+    {%- set day = "report_date" if config.meta_get("dated") == "report_date" else "event_date" -%}
+    {%- set first, last = day, day -%}
+    {%- if config.meta_get("follows") == "clickstream_session_base" and day == "event_date" -%}
         {%- set first, last = "first_event_date", "last_event_date" -%}
     {%- endif -%}
     {%- set query -%}
         select {{ first }} as first_date, {{ last }} as last_date from {{ parent }}
-        where {{ window }}
+        where {{ window }} and {{ first }} is not null
         union
-        select event_date, event_date from {{ ledger("removal") }} where {{ window }}
+        select {{ day }}, {{ day }} from {{ ledger("removal") }} where {{ window }}
         {%- if config.meta_get("spans", false) %}
         union
         select old.first_event_date, old.last_event_date
         from {{ this }} as old
         inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("old") }}
         {%- endif %}
-        order by 1, 2
     {%- endset -%}
+    {%- set reach = modules.datetime.timedelta(days=config.meta_get("reaches", 0)) -%}
     {%- set ranges = [] -%}
+    {%- for range in run_query(query).rows -%}
+        {%- do ranges.append((range[0], range[1] + reach)) -%}
+    {%- endfor -%}
+    {%- do return(merged(ranges)) -%}
+{%- endmacro %}
+
+
+{#
+  Ranges of days (first, last) in order, with those that touch made one. Ranges, not the span of
+  all: one event with a wrong clock is years away from the others.
+#}
+{% macro merged(ranges) %}
+    {%- set found = [] -%}
     {%- set day = modules.datetime.timedelta(days=1) -%}
-    {%- for row in run_query(query).rows -%}
-        {%- if ranges and row[0] <= ranges[-1][1] + day -%}
-            {%- set previous = ranges.pop() -%}
-            {%- do ranges.append((previous[0], [previous[1], row[1]] | max)) -%}
+    {%- for range in ranges | map("list") | sort -%}
+        {%- if found and range[0] <= found[-1][1] + day -%}
+            {%- set previous = found.pop() -%}
+            {%- do found.append((previous[0], [previous[1], range[1]] | max)) -%}
         {%- else -%}
-            {%- do ranges.append((row[0], row[1])) -%}
+            {%- do found.append((range[0], range[1])) -%}
         {%- endif -%}
     {%- endfor -%}
+    {%- do return(found) -%}
+{% endmacro %}
+
+
+{# Ranges of days with some days more before and after each. #}
+{% macro widened(ranges, days) %}
+    {%- set more = modules.datetime.timedelta(days=days) -%}
+    {%- set wide = [] -%}
+    {%- for first, last in ranges -%}
+        {%- do wide.append((first - more, last + more)) -%}
+    {%- endfor -%}
+    {%- do return(merged(wide)) -%}
+{% endmacro %}
+
+
+{# The condition that a date is in one of some ranges of days. #}
+{% macro in_ranges(column, ranges) %}
     {%- if not ranges -%} false {%- else -%}
     (
         {%- for first, last in ranges %}

@@ -6,10 +6,14 @@
     compaction has put the rows of a loaded file into another one, `lake_file` is that one, several
     rows may have the same, and `loaded_file` is the file that the rows were loaded from.
   - `clickstream_load_state`: one row per incremental model, with the last load that it has taken
-    in. A model writes its row in the transaction that changes its table, so that a run that died
-    is made good by the next one.
+    in, and the definitions that its table was made by. A model writes its row in the transaction
+    that changes its table, so that a run that died is made good by the next one; a model that was
+    made by other definitions starts over.
   - `clickstream_load_removal`: the keys of rows that a load took out of clickstream_event_base
-    because their file has left the lake. Emptied when every model has seen them.
+    because their file has left the lake, and of rows that it has put into another session.
+    Emptied when every model has seen them.
+  - `clickstream_load_session`: the events that a load puts into another session (sessions.sql);
+    empty between runs.
 #}
 
 {% macro ledger(name) %}
@@ -31,19 +35,30 @@
             "create table if not exists " ~ ledger("file")
             ~ " (lake_file varchar not null, load_id bigint not null, loaded_file varchar)"
         ) -%}
-        {#- A ledger of an earlier version lacks the column. -#}
-        {%- do run_query(
-            "alter table " ~ ledger("file") ~ " add column if not exists loaded_file varchar"
-        ) -%}
         {%- do run_query(
             "create table if not exists " ~ ledger("state")
-            ~ " (model varchar not null, load_id bigint not null)"
+            ~ " (model varchar not null, load_id bigint not null, definitions varchar)"
         ) -%}
         {%- do run_query(
             "create table if not exists " ~ ledger("removal")
             ~ " (load_id bigint not null, app_id varchar, event_date date,"
-            ~ " user_pseudo_id varchar, session_key varchar, platform varchar)"
+            ~ " user_pseudo_id varchar, session_key varchar, platform varchar, report_date date)"
         ) -%}
+        {%- do run_query(
+            "create table if not exists " ~ ledger("session")
+            ~ " (app_id varchar, event_date date, event_id varchar, user_pseudo_id varchar,"
+            ~ " platform varchar, report_date date, former_key varchar, session_key varchar)"
+        ) -%}
+        {#- A ledger of an earlier version lacks these columns. -#}
+        {%- for table, column in [
+            ("file", "loaded_file varchar"),
+            ("state", "definitions varchar"),
+            ("removal", "report_date date"),
+        ] -%}
+            {%- do run_query(
+                "alter table " ~ ledger(table) ~ " add column if not exists " ~ column
+            ) -%}
+        {%- endfor -%}
     {%- endif -%}
 {% endmacro %}
 
@@ -62,22 +77,41 @@
 {% endmacro %}
 
 
-{# The last load that each model has taken in, as a dict; in one query, for dbt takes its time. #}
+{#
+  The last load that each model has taken in, as a dict; in one query, for dbt takes its time. This
+  model is not in it when its table was made by other definitions than the project has now.
+#}
 {% macro last_loads() %}
     {%- set loads = {} -%}
-    {%- for row in run_query(
-        "select model, max(load_id) from " ~ ledger("state") ~ " group by model"
-    ).rows -%}
-        {%- do loads.update({row[0]: row[1] | int}) -%}
+    {%- set query = "select model, load_id, definitions from " ~ ledger("state") -%}
+    {%- for row in run_query(query).rows -%}
+        {%- if row[0] != this.identifier or row[2] == definitions_of_model() -%}
+            {%- do loads.update({row[0]: [loads.get(row[0], 0), row[1] | int] | max}) -%}
+        {%- endif -%}
     {%- endfor -%}
     {%- do return(loads) -%}
+{% endmacro %}
+
+
+{#
+  The definitions that this model is made by, as text: those that `meta.defined_by` names, its
+  ancestors' included. The number is of the tables' form: raised whenever the SQL of base models
+  changes in a way that rows of an earlier version do not fit.
+#}
+{% macro definitions_of_model() %}
+    {%- set values = {} -%}
+    {%- for name in config.meta_get("defined_by", []) -%}
+        {%- do values.update({name: var(name)}) -%}
+    {%- endfor -%}
+    {%- do return("2 " ~ tojson(values, sort_keys=true)) -%}
 {% endmacro %}
 
 
 {# Statements that note in the ledger that this model has taken in everything up to a load. #}
 {% macro remember_load(load_id) %}
     delete from {{ ledger("state") }} where model = '{{ this.identifier }}';
-    insert into {{ ledger("state") }} values ('{{ this.identifier }}', {{ load_id }});
+    insert into {{ ledger("state") }} (model, load_id, definitions)
+    values ('{{ this.identifier }}', {{ load_id }}, {{ string_list([definitions_of_model()]) }});
 {% endmacro %}
 
 

@@ -1,7 +1,8 @@
 {# The bodies of this folder's macros for Athena (engine version 3) and Trino. #}
 
 {% macro athena__event_param(key, type) %}
-    {{- "element_at(filter(event_params, p -> p.key = '%s'), 1).value.%s_value" % (key, type) -}}
+    {{- "element_at(filter(event_params, p -> p.key = %s), 1).value.%s_value"
+        % (string_list([key]), type) -}}
 {% endmacro %}
 
 
@@ -49,6 +50,12 @@
 {% endmacro %}
 
 
+{% macro athena__local_time(timestamp, zone) %}
+    {{- "cast(with_timezone(%s, 'UTC') at time zone %s as timestamp)"
+        % (timestamp, string_list([zone])) -}}
+{% endmacro %}
+
+
 {# In two equalities, which Trino joins by hash; `is not distinct from` it tries on every pair. #}
 {% macro athena__same(left, right) %}
     (
@@ -58,7 +65,15 @@
 {%- endmacro %}
 
 
-{# The hidden column "$path" tells the data file that holds a row. #}
+{#
+  The hidden column "$path" tells the data file that holds a row. Events without session id get the
+  key of their session from the ledger.
+#}
 {% macro athena__lake_events() %}
-    (select *, "$path" as lake_file from {{ source("lake", "ods_event") }})
+    (
+        select l.*, l."$path" as lake_file, s.session_key as kept_session_key
+        from {{ source("lake", "ods_event") }} as l
+        left join {{ ledger("session") }} as s
+            on l.app_id = s.app_id and l.event_date = s.event_date and l.event_id = s.event_id
+    )
 {%- endmacro %}

@@ -1,7 +1,8 @@
 {# What DuckDB writes in its own way. events.sql says what each macro gives. #}
 
 {% macro duckdb__event_param(key, type) %}
-    {{- "list_filter(event_params, lambda p: p.key = '%s')[1].value.%s_value" % (key, type) -}}
+    {{- "list_filter(event_params, lambda p: p.key = %s)[1].value.%s_value"
+        % (string_list([key]), type) -}}
 {% endmacro %}
 
 
@@ -13,4 +14,9 @@
 
 {% macro duckdb__ms_to_timestamp(ms) %}
     {{- "epoch_ms(%s)" % ms -}}
+{% endmacro %}
+
+
+{% macro duckdb__local_time(timestamp, zone) %}
+    {{- "timezone(%s, timezone('UTC', %s))" % (string_list([zone]), timestamp) -}}
 {% endmacro %}

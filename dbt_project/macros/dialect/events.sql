@@ -20,6 +20,7 @@
 {#
   The value of one parameter of an event, as `string`, `int`, `float` or `double`; null when the
   event lacks it or holds it under another type. The first one counts when a key is sent twice.
+  The key is any text: a body writes it as `string_list([key])`.
 
   `event_param('_session_id', 'string')`
 #}
@@ -82,22 +83,42 @@
 
 
 {#
-  Milliseconds since 1970 as a timestamp without zone, cut to the `day` or `hour` in UTC.
-  Null outside of the years 1970 to 9999: clients send any number.
+  Milliseconds since 1970 as a timestamp without zone, cut to the `day` or `hour` in the reporting
+  time zone. Null outside of the years 1970 to 9999: clients send any number.
 #}
 {% macro ms_trunc(unit, ms) %}
+    {%- set time = ms_to_timestamp(ms) -%}
+    {%- if var("time_zone") != "UTC" -%}
+        {%- set time = local_time(time, var("time_zone")) -%}
+    {%- endif %}
     case
         when {{ ms }} between 0 and 253402300799999
-            then cast(date_trunc('{{ unit }}', {{ ms_to_timestamp(ms) }}) as timestamp)
+            then cast(date_trunc('{{ unit }}', {{ time }}) as timestamp)
     end
 {% endmacro %}
 
+
+{# Milliseconds since 1970 as a timestamp without zone, in UTC. #}
 {% macro ms_to_timestamp(ms) %}
     {{- return(adapter.dispatch("ms_to_timestamp", "clickstream")(ms)) -}}
 {% endmacro %}
 
 {% macro default__ms_to_timestamp(ms) %}
     {{- not_written_for_this_engine("ms_to_timestamp") -}}
+{% endmacro %}
+
+
+{#
+  A timestamp without zone in UTC as the clocks of a time zone show it, by the rules of IANA.
+
+  `local_time("epoch_ms(0)", "Europe/Berlin")`
+#}
+{% macro local_time(timestamp, zone) %}
+    {{- return(adapter.dispatch("local_time", "clickstream")(timestamp, zone)) -}}
+{% endmacro %}
+
+{% macro default__local_time(timestamp, zone) %}
+    {{- not_written_for_this_engine("local_time") -}}
 {% endmacro %}
 
 

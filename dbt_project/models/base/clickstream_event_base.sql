@@ -1,5 +1,8 @@
 {#- On Athena nothing is copied: the lake is a table of the engine. #}
-{{ config(materialized="view" if target.type == "athena" else "incremental") }}
+{{ config(
+    materialized="view" if target.type == "athena" else "incremental",
+    meta={"defined_by": ["session_idle_minutes", "time_zone", "view_events"]},
+) }}
 
 {%- set changes = file_changes() %}
 
@@ -53,17 +56,21 @@ select
     user_id,
     user_pseudo_id,
     {{ event_param("_session_id", "string") }} as session_id,
-    coalesce(nullif({{ event_param("_session_id", "string") }}, ''), '#') as session_key,
+    coalesce(
+        nullif({{ event_param("_session_id", "string") }}, ''),
+        case
+            when user_pseudo_id is null then '#' || cast(event_date as varchar)
+            else {{ kept_session_key() }}
+        end
+    ) as session_key,
     {{ event_param("_session_start_timestamp", "int") }} as session_start_timestamp,
     {{ int32(event_param("_session_duration", "int")) }} as session_duration,
     {{ int32(event_param("_engagement_time_msec", "int")) }} as engagement_time_msec,
-    case
-        when event_name = '_screen_view' then {{ event_param("_screen_name", "string") }}
-        when event_name = '_page_view' then {{ event_param("_page_title", "string") }}
-    end as view_name,
+    {{ view_name() }} as view_name,
     event_params,
     user_properties,
     lake_file,
-    cast({{ changes.load_id }} as bigint) as load_id
+    cast({{ changes.load_id }} as bigint) as load_id,
+    {{ report_day("event_date", "event_timestamp") }} as report_date
 from {{ lake_events() }}
 where {{ in_files_to_load(changes) }}

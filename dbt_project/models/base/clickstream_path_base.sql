@@ -1,7 +1,8 @@
 {{ config(meta={
+    "defined_by": ["session_idle_minutes", "time_zone", "view_events"],
     "follows": "clickstream_session_base",
     "reopens": ["app_id", "session_key", "user_pseudo_id"],
-    "dated": true,
+    "dated": "event_date",
 }) }}
 
 {%- set loads = loads_to_take_in() %}
@@ -22,16 +23,17 @@ select
     event_name,
     event_timestamp,
     platform,
-    session_id,
+    session_key as session_id,
     view_name as current_screen,
     row_number() over in_session as event_rank,
     lag(event_name) over in_session as previous_event,
     lead(event_name) over in_session as next_event,
     lag(view_name) over in_session as previous_screen,
     lead(view_name) over in_session as next_screen,
+    report_date,
     cast({{ loads.upto }} as bigint) as load_id
 from events
 window in_session as (
-    partition by app_id, user_pseudo_id, session_id
+    partition by app_id, user_pseudo_id, session_key
     order by event_timestamp, event_id
 )

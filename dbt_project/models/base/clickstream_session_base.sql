@@ -1,7 +1,9 @@
 {{ config(meta={
+    "defined_by": ["session_idle_minutes", "time_zone", "view_events"],
     "follows": "clickstream_event_base",
     "reopens": ["app_id", "session_key", "user_pseudo_id", "platform"],
     "spans": true,
+    "notes": "report_date",
 }) }}
 
 {%- set loads = loads_to_take_in() %}
@@ -9,7 +11,7 @@
 with events as (
     select
         e.*,
-        case when e.event_name in ('_screen_view', '_page_view') then 1 else 0 end as is_view
+        case when {{ is_view_event("e.event_name") }} then 1 else 0 end as is_view
     from {{ ref("clickstream_event_base") }} as e
     {{ reopened(loads, "e") }}
 ),
@@ -33,7 +35,15 @@ select
     session_key,
     user_pseudo_id,
     platform,
-    max(session_duration) as session_duration,
+    cast(
+        {{ ms_trunc("day", "coalesce(min(session_start_timestamp), min(event_timestamp))") }} as date
+    ) as report_date,
+    coalesce(
+        max(session_duration),
+        case
+            when min(coalesce(session_id, '')) = '' then max(event_timestamp) - min(event_timestamp)
+        end
+    ) as session_duration,
     cast(sum(is_view) as bigint) as session_views,
     coalesce(min(session_start_timestamp), min(event_timestamp)) as session_start_timestamp,
     cast(

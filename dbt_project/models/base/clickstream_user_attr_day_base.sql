@@ -1,7 +1,7 @@
 {{ config(meta={
     "follows": "clickstream_event_base",
     "reopens": ["app_id", "user_pseudo_id", "event_date"],
-    "dated": true,
+    "dated": "event_date",
 }) }}
 
 {%- set loads = loads_to_take_in() %}

@@ -1,6 +1,8 @@
 {{ config(meta={
+    "defined_by": ["first_touch_events", "time_zone"],
     "follows": "clickstream_user_day_base",
     "reopens": ["app_id", "user_pseudo_id"],
+    "notes": "first_active_date",
 }) }}
 
 {%- set loads = loads_to_take_in() %}
@@ -20,7 +22,7 @@ numbered as (
         ) as nth_touch,
         row_number() over (
             partition by app_id, user_pseudo_id
-            order by case when last_user_id is null then 1 else 0 end, event_date desc
+            order by case when last_user_id is null then 1 else 0 end, report_date desc
         ) as nth_login_from_last
     from days
 )
@@ -28,10 +30,10 @@ numbered as (
 select
     app_id,
     user_pseudo_id,
-    min(event_date) as first_event_date,
-    max(event_date) as last_event_date,
+    min(report_date) as first_active_date,
+    max(report_date) as last_active_date,
     max(case when nth_touch = 1 then touch_user_id end) as first_user_id,
-    max(case when nth_touch = 1 then event_date end) as first_visit_date,
+    max(case when nth_touch = 1 then report_date end) as first_visit_date,
     max(case when nth_touch = 1 then touch_install_source end) as first_visit_install_source,
     max(case when nth_touch = 1 then touch_device_language end) as first_visit_device_language,
     max(case when nth_touch = 1 then touch_platform end) as first_platform,

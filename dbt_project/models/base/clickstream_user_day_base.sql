@@ -1,16 +1,21 @@
 {{ config(meta={
+    "defined_by": ["first_touch_events", "purchase_events", "time_zone", "view_events"],
     "follows": "clickstream_event_base",
-    "reopens": ["app_id", "user_pseudo_id", "event_date"],
-    "dated": true,
+    "reopens": ["app_id", "user_pseudo_id", "report_date"],
+    "dated": "report_date",
 }) }}
 
 {%- set loads = loads_to_take_in() %}
+
+{%- set is_purchase -%}
+    case when {{ is_one_of("event_name", var("purchase_events")) }} then 1 else 0 end
+{%- endset %}
 
 with events as (
     select
         e.*,
         nullif(e.user_id, '') as known_user_id,
-        case when e.event_name in ('_first_open', '_first_visit') then 1 else 0 end
+        case when {{ is_one_of("e.event_name", var("first_touch_events")) }} then 1 else 0 end
             as is_first_touch
     from {{ ref("clickstream_event_base") }} as e
     {{ reopened(loads, "e") }}
@@ -20,11 +25,11 @@ numbered as (
     select
         *,
         row_number() over (
-            partition by app_id, user_pseudo_id, event_date
+            partition by app_id, user_pseudo_id, report_date
             order by is_first_touch desc, event_timestamp, event_id
         ) as nth_touch,
         row_number() over (
-            partition by app_id, user_pseudo_id, event_date
+            partition by app_id, user_pseudo_id, report_date
             order by
                 case when known_user_id is null then 1 else 0 end,
                 event_timestamp desc,
@@ -37,10 +42,21 @@ numbered as (
 select
     app_id,
     user_pseudo_id,
-    event_date,
+    report_date,
     count(*) as event_count,
     cast(sum(case when event_name = '_session_start' then 1 else 0 end) as bigint)
         as session_start_count,
+    cast(sum(case when {{ is_view_event("event_name") }} then 1 else 0 end) as bigint)
+        as view_count,
+    cast(
+        coalesce(sum(case when event_name = '_user_engagement' then engagement_time_msec end), 0)
+        as bigint
+    ) as engagement_time,
+    cast(sum({{ is_purchase }}) as bigint) as purchase_count,
+    cast(
+        coalesce(sum(case when {{ is_purchase }} = 1 then event_value_in_usd end), 0)
+        as double precision
+    ) as purchase_value_in_usd,
     max(case when is_first_touch = 0 and known_user_id is not null then 1 else 0 end)
         as is_registered,
     max(is_first_touch) as is_first_touch,
@@ -58,4 +74,4 @@ select
     max(case when nth_login_from_last = 1 then known_user_id end) as last_user_id,
     cast({{ loads.upto }} as bigint) as load_id
 from numbered
-group by app_id, user_pseudo_id, event_date
+group by app_id, user_pseudo_id, report_date

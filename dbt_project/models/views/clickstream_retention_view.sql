@@ -1,8 +1,8 @@
 with returned as (
     select
         u.app_id,
-        u.first_event_date as first_date,
-        {{ dbt.datediff("u.first_event_date", "d.event_date", "day") }} as day_diff,
+        u.first_active_date as first_date,
+        {{ dbt.datediff("u.first_active_date", "d.report_date", "day") }} as day_diff,
         count(*) as returned_user_count
     from {{ ref("clickstream_user_day_base") }} as d
     inner join {{ ref("clickstream_user_base") }} as u
@@ -13,7 +13,7 @@ with returned as (
 cohorts as (
     select
         app_id,
-        first_event_date as first_date,
+        first_active_date as first_date,
         count(*) as total_users
     from {{ ref("clickstream_user_base") }}
     group by 1, 2
@@ -27,4 +27,4 @@ select
     c.total_users
 from returned as r
 inner join cohorts as c on r.app_id = c.app_id and r.first_date = c.first_date
-where r.day_diff between 0 and 42
+where r.day_diff between 0 and {{ var("retention_days") | int }}

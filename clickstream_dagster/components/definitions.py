@@ -1,0 +1,88 @@
+"""The part of a project's YAML about what its models mean by session, view, day and so on."""
+
+from typing import Annotated
+
+import dagster as dg
+from pydantic import Field, model_validator
+
+from clickstream_dagster.errors import SettingError
+from clickstream_dagster.resources.definitions import Definitions, Weekday
+
+# In a derived model, a description of a field with a default is kept only by its resolver.
+describe = dg.Resolver.default
+
+_DEFAULT = Definitions()
+
+
+class ModelDefinitions(dg.Model, dg.Resolvable):
+    """What the models count as what. A change builds what depends on it anew."""
+
+    session_idle_minutes: Annotated[
+        int,
+        describe(
+            description="Events that come without session id: minutes without one after which the "
+            "user's session is over. At most a day.",
+            examples=[30],
+        ),
+    ] = _DEFAULT.session_idle_minutes
+    engaged_session_ms: Annotated[
+        int, describe(description="A session that lasts more than this many ms is engaged.")
+    ] = _DEFAULT.engaged_session_ms
+    engaged_session_views: Annotated[
+        int, describe(description="A session with more than this many views is engaged.")
+    ] = _DEFAULT.engaged_session_views
+    retention_days: Annotated[
+        int,
+        describe(
+            description="Last day after the first one that retention is told for.",
+            examples=[42, 90],
+        ),
+    ] = _DEFAULT.retention_days
+    week_start: Annotated[Weekday, describe(description="First day of the week.")] = (
+        _DEFAULT.week_start
+    )
+    time_zone: Annotated[
+        str,
+        describe(
+            description="Reporting time zone, by its name in the IANA database: the days, weeks "
+            "and hours of reports are those of its clocks. event_date stays the day in UTC.",
+            examples=["UTC", "Europe/Berlin"],
+        ),
+    ] = _DEFAULT.time_zone
+    view_events: Annotated[
+        dict[str, str],
+        describe(
+            description="Events that count as a view, each with the parameter that has the name of "
+            "what is viewed.",
+            examples=[{"_screen_view": "_screen_name", "_page_view": "_page_title"}],
+        ),
+    ] = Field(default_factory=lambda: dict(_DEFAULT.view_events))
+    first_touch_events: Annotated[
+        list[str],
+        describe(
+            description="Events that make a user known: the earliest one describes the user.",
+            examples=[["_first_open", "_first_visit"]],
+        ),
+    ] = Field(default_factory=lambda: list(_DEFAULT.first_touch_events))
+    purchase_events: Annotated[
+        list[str],
+        describe(
+            description="Events that count as a purchase, worth their event_value_in_usd.",
+            examples=[["purchase"]],
+        ),
+    ] = Field(default_factory=lambda: list(_DEFAULT.purchase_events))
+
+    @model_validator(mode="after")
+    def _definitions(self) -> "ModelDefinitions":
+        try:
+            self.definitions()
+        except SettingError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def definitions(self) -> Definitions:
+        """Give the definitions as a plain value."""
+        values = self.model_dump()
+        for key in ("first_touch_events", "purchase_events"):
+            values[key] = tuple(values[key])
+        return Definitions(**values)

@@ -1,0 +1,54 @@
+{{ config(meta={
+    "follows": "clickstream_path_base",
+    "reopens": ["app_id", "report_date"],
+    "dated": "report_date",
+    "defined_by": ["session_idle_minutes", "time_zone", "view_events"],
+}) }}
+
+{%- set loads = loads_to_take_in() %}
+
+with steps as (
+    select p.*
+    from {{ ref("clickstream_path_base") }} as p
+    {{ reopened(loads, "p") }}
+),
+
+edges as (
+    select
+        app_id,
+        report_date,
+        platform,
+        user_pseudo_id,
+        event_rank,
+        'event' as node_type,
+        event_name as source,
+        next_event as target
+    from steps
+    where next_event is not null
+    union all
+    select
+        app_id,
+        report_date,
+        platform,
+        user_pseudo_id,
+        event_rank,
+        'view' as node_type,
+        current_screen as source,
+        next_screen as target
+    from steps
+    where current_screen is not null and next_screen is not null
+)
+
+select
+    app_id,
+    report_date,
+    platform,
+    node_type,
+    case when event_rank < 10 then event_rank else 10 end as step,
+    source,
+    target,
+    count(*) as transition_count,
+    count(distinct user_pseudo_id) as user_count,
+    cast({{ loads.upto }} as bigint) as load_id
+from edges
+group by 1, 2, 3, 4, 5, 6, 7

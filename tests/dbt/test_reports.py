@@ -1,0 +1,221 @@
+"""The reports' metrics on small input, computed by hand."""
+
+from collections.abc import Callable
+from datetime import date
+
+import pytest
+from conftest import Models
+from model_input import drop, event, write
+
+
+def day(number: int) -> date:
+    return date(2024, 5, number)
+
+
+def at(number: int, user: str, name: str = "click", time: str = "10:00", **fields):
+    id_ = f"{user}{number}{name}{time}"
+    return event(name, f"2024-05-{number:02} {time}", id_, user=user, **fields)
+
+
+EVENTS = [
+    # Users by day: u1 on 1, 2 and 8 May, u2 on 1 May, u3 on 8 and 30 May, u4 on 31 May.
+    at(1, "u1", app="active"),
+    at(2, "u1", app="active", name="_page_view"),
+    at(8, "u1", app="active", name="purchase", event_value_in_usd=3.0),
+    at(8, "u1", app="active", name="purchase", time="11:00", event_value_in_usd=4.5),
+    at(1, "u2", app="active"),
+    at(8, "u3", app="active"),
+    at(30, "u3", app="active"),
+    at(31, "u4", app="active"),
+    # Sessions of one day: two of u1, one of them engaged, one of u2 on another platform.
+    at(1, "u1", app="engaged", session="a", name="_page_view", params={"_page_title": "A"}),
+    at(1, "u1", app="engaged", session="a", name="_page_view", time="10:05"),
+    at(1, "u1", app="engaged", session="b"),
+    at(1, "u2", app="engaged", session="c", platform="iOS"),
+    at(
+        1,
+        "u1",
+        app="engaged",
+        session="a",
+        name="_user_engagement",
+        time="10:06",
+        params={"_engagement_time_msec": 9_000},
+    ),
+    # Paths: Home, then Cart, a click, then Cart again.
+    at(1, "u1", app="paths", name="_page_view", params={"_page_title": "Home"}),
+    at(1, "u1", app="paths", name="_page_view", time="10:01", params={"_page_title": "Cart"}),
+    at(1, "u1", app="paths", time="10:02"),
+    at(1, "u1", app="paths", name="_page_view", time="10:03", params={"_page_title": "Cart"}),
+    # Users with and without attributes.
+    at(
+        1,
+        "u1",
+        app="gained",
+        name="_first_open",
+        attributes={"plan": "free", "city": "Bonn"},
+        app_info={"install_source": "store"},
+        traffic_source={"source": "news"},
+        geo={"country": "Germany"},
+    ),
+    at(1, "u2", app="gained", user_id="7"),
+    at(2, "u1", app="gained", user_id="8"),
+    # Devices.
+    at(1, "u1", app="devices", device={"screen_height": 900, "screen_width": 400}),
+]
+
+
+@pytest.fixture(scope="module")
+def models(new_models: Callable[[], Models]) -> Models:
+    """Built of all but some events, which come late."""
+    models = new_models()
+    write(models.sink, EVENTS[1:])
+    models.run()
+    write(models.sink, EVENTS[:1])
+    models.follow()
+    return models
+
+
+def test_active_users_of_the_day_the_week_and_the_month(models: Models) -> None:
+    columns = (
+        "report_date, daily_active_users, weekly_active_users, monthly_active_users, new_users,"
+        " existing_users"
+    )
+    rows = models.rows("clickstream_active_users_daily", columns, "app_id = 'active'")
+    assert rows == [
+        (day(1), 2, 2, 2, 2, 0),
+        (day(2), 1, 2, 2, 0, 1),
+        (day(8), 2, 2, 3, 1, 1),  # 1 May is the 8th day back
+        (day(30), 1, 1, 3, 0, 1),  # 1 May is the 30th
+        (day(31), 1, 2, 3, 1, 0),  # u2 is out, u4 is in
+    ]
+    columns = "dau_wau, wau_mau, dau_mau, event_count, purchase_count, purchasers"
+    where = "app_id = 'active' and report_date = date '2024-05-08'"
+    rows = models.rows("clickstream_active_users_daily", columns, where)
+    assert rows == [(1.0, 2 / 3, 2 / 3, 3, 2, 1)]
+    rows = models.rows("clickstream_active_users_daily", "purchase_value_in_usd", where)
+    assert rows == [(7.5,)]
+
+
+def test_engagement_of_the_sessions_of_a_day(models: Models) -> None:
+    rows = models.rows("clickstream_engagement_daily", "* exclude (load_id)", "app_id = 'engaged'")
+    web = (2, 1, 1, 2, 9_000, 1, 0.5, 2.0, 1.0, 4_500.0, 9_000.0, 2.0)
+    ios = (1, 0, 1, 0, 0, 1, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+    assert rows == [("engaged", day(1), "Web", *web), ("engaged", day(1), "iOS", *ios)]
+
+
+def test_transitions_are_edges_between_neighbours_in_a_session(models: Models) -> None:
+    columns = "node_type, step, source, target, transition_count, user_count"
+    rows = models.rows("clickstream_path_transition_daily", columns, "app_id = 'paths'")
+    assert rows == [
+        ("event", 1, "_page_view", "_page_view", 1, 1),
+        ("event", 2, "_page_view", "click", 1, 1),
+        ("event", 3, "click", "_page_view", 1, 1),
+        ("view", 1, "Home", "Cart", 1, 1),
+    ]
+
+
+def test_events_by_name_and_type_of_user(models: Models) -> None:
+    columns = "report_date, event_name, user_type, event_count, user_count"
+    rows = models.rows("clickstream_activity_daily", columns, "app_id = 'active'")
+    assert rows == [
+        (day(1), "click", "new", 2, 2),
+        (day(2), "_page_view", "existing", 1, 1),
+        (day(8), "click", "new", 1, 1),
+        (day(8), "purchase", "existing", 2, 1),
+        (day(30), "click", "existing", 1, 1),
+        (day(31), "click", "new", 1, 1),
+    ]
+
+
+def test_events_of_the_last_7_and_30_days(models: Models) -> None:
+    columns = "report_date, user_type, event_count, event_count_last_7_days"
+    where = "app_id = 'active' and event_name = 'click' and user_type = 'new'"
+    rows = models.rows(
+        "clickstream_activity_rolling", f"{columns}, event_count_last_30_days", where
+    )
+    assert rows == [
+        (day(1), "new", 2, 2, 2),
+        (day(2), "new", 0, 2, 2),
+        (day(8), "new", 1, 1, 3),
+        (day(30), "new", 0, 0, 3),
+        (day(31), "new", 1, 1, 2),
+    ]
+
+
+def test_retention_is_the_share_of_the_cohort(models: Models) -> None:
+    columns = "first_date, day_diff, report_date, retention_rate"
+    rows = models.rows("clickstream_retention_rate", columns, "app_id = 'active'")
+    assert rows == [
+        (day(1), 0, day(1), 1.0),
+        (day(1), 1, day(2), 0.5),
+        (day(1), 7, day(8), 0.5),
+        (day(8), 0, day(8), 1.0),
+        (day(8), 22, day(30), 1.0),
+        (day(31), 0, day(31), 1.0),
+    ]
+
+
+def test_users_are_told_with_their_attributes_and_counted_by_their_first_touch(
+    models: Models,
+) -> None:
+    columns = "user_pseudo_id, user_id, first_install_source, custom_attr_key, custom_attr_value"
+    rows = models.rows("clickstream_acquisition_users", columns, "app_id = 'gained'")
+    assert rows == [
+        ("u1", None, "store", "city", "Bonn"),
+        ("u1", None, "store", "plan", "free"),
+        ("u2", "7", None, None, None),
+    ]
+    columns = "report_date, first_visit_country, first_traffic_source_source, new_users"
+    rows = models.rows(
+        "clickstream_acquisition_daily", f"{columns}, registered_users", "app_id = 'gained'"
+    )
+    assert rows == [
+        (day(1), "Germany", "news", 1, 1),
+        (day(1), None, "(direct)", 1, 1),
+    ]
+
+
+def test_a_device_has_its_resolution(models: Models) -> None:
+    rows = models.rows("clickstream_device_usage", "screen_resolution", "app_id = 'devices'")
+    assert rows == [("900 x 400",)]
+
+
+def test_a_day_on_which_a_user_is_no_longer_new_is_counted_anew(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    write(models.sink, [at(5, "u1"), at(7, "u1"), at(5, "u2")])
+    models.run()
+    columns = "report_date, user_type, event_count"
+    first = [(day(5), "new", 2), (day(7), "existing", 1)]
+    assert models.rows("clickstream_activity_daily", columns) == first
+    write(models.sink, [at(2, "u1", batch="late")])
+    models.follow()
+    assert models.rows("clickstream_activity_daily", columns) == [
+        (day(2), "new", 1),
+        (day(5), "existing", 1),
+        (day(5), "new", 1),
+        (day(7), "existing", 1),
+    ]
+    columns_of_users = "report_date, new_users, weekly_active_users"
+    assert models.rows("clickstream_active_users_daily", columns_of_users) == [
+        (day(2), 1, 1),
+        (day(5), 1, 2),
+        (day(7), 0, 2),
+    ]
+    drop(models.sink, "late")
+    models.follow()
+    assert models.rows("clickstream_activity_daily", columns) == first
+
+
+def test_a_session_that_turns_out_to_start_sooner_leaves_its_day(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    write(models.sink, [at(5, "u1", time="00:10", session=None)])
+    models.run()
+    columns = "report_date, session_count, engaged_session_count"
+    assert models.rows("clickstream_engagement_daily", columns) == [(day(5), 1, 0)]
+    write(models.sink, [at(4, "u1", time="23:50", session=None)])
+    models.follow()
+    assert models.rows("clickstream_engagement_daily", columns) == [(day(4), 1, 1)]
