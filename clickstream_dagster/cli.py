@@ -278,6 +278,13 @@ def model(
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Build every model again from the whole lake.")
     ] = False,
+    check_everything: Annotated[
+        bool,
+        typer.Option(
+            "--check-everything",
+            help="Test the whole history, not only the days of the last load.",
+        ),
+    ] = False,
     definitions: Annotated[
         Path | None,
         typer.Option(
@@ -299,7 +306,7 @@ def model(
     with plain_errors():
         chosen = read_definitions(definitions) if definitions else Definitions()
         place = Warehouse(sink, project_id, warehouse, s3, chosen)
-        build_models(place, full_refresh=full_refresh)
+        build_models(place, full_refresh=full_refresh, check_everything=check_everything)
 
 
 @app.command()

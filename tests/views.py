@@ -42,7 +42,9 @@ REPORT_VIEWS = (
     "clickstream_acquisition_daily",
     "clickstream_acquisition_users",
     "clickstream_activity_rolling",
+    "clickstream_days",
     "clickstream_device_usage",
+    "clickstream_funnels",
     "clickstream_retention_rate",
 )
 

@@ -44,7 +44,12 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
     from dbt.version import __version__ as dbt_version
     from packaging.version import Version
 
-    from clickstream_dagster.resources.dbt import Warehouse, dbt_environment, dbt_project_dir
+    from clickstream_dagster.resources.dbt import (
+        WITHOUT_UNIT_TESTS,
+        Warehouse,
+        dbt_environment,
+        dbt_project_dir,
+    )
 
     warehouse = Warehouse(
         project.lake, project.project_id, Path(project.warehouse), project.s3, project.definitions
@@ -114,7 +119,9 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
         target = run_directory(state, context.run_id)
         with dbt_environment(warehouse.environment()):
             invocation = dbt.cli(
-                ["build", *warehouse.vars_argument], context=context, target_path=target
+                ["build", *WITHOUT_UNIT_TESTS, *warehouse.vars_argument],
+                context=context,
+                target_path=target,
             )
         events, failure, built = [], None, 0
         try:

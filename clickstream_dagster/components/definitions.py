@@ -7,11 +7,64 @@ from pydantic import Field, model_validator
 
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.resources.definitions import Definitions, Weekday
+from clickstream_dagster.resources.funnels import funnels_of
 
 # In a derived model, a description of a field with a default is kept only by its resolver.
 describe = dg.Resolver.default
 
 _DEFAULT = Definitions()
+
+
+class ConditionDefinition(dg.Model, dg.Resolvable):
+    """What a parameter of a step's event has to be; write exactly one of the tests."""
+
+    parameter: Annotated[str, describe(description="Name of the parameter.")]
+    equals: Annotated[
+        str | int | float | None, describe(description="The value, a text or a number.")
+    ] = None
+    one_of: Annotated[list[str] | None, describe(description="The texts that it may be.")] = None
+    at_least: Annotated[float | None, describe(description="The least number.")] = None
+    at_most: Annotated[float | None, describe(description="The greatest number.")] = None
+
+
+class StepDefinition(dg.Model, dg.Resolvable):
+    """A step of a funnel."""
+
+    event: Annotated[str, describe(description="Name of the event.", examples=["add_button_click"])]
+    where: Annotated[
+        list[ConditionDefinition],
+        describe(
+            description="Conditions on parameters of the event, which must all hold.",
+            examples=[[{"parameter": "value", "at_least": 10}]],
+        ),
+    ] = Field(default_factory=list)
+
+
+class FunnelDefinition(dg.Model, dg.Resolvable):
+    """A funnel: users that take some steps in their order."""
+
+    name: Annotated[str, describe(description="Name of the funnel.", examples=["note"])]
+    steps: Annotated[
+        list[StepDefinition],
+        describe(
+            description="The steps in their order, 2 to 10.",
+            examples=[[{"event": "user_login"}, {"event": "note_create"}]],
+        ),
+    ]
+    window_minutes: Annotated[
+        int,
+        describe(
+            description="Minutes after the first step within which the others must follow.",
+            examples=[60, 1440],
+        ),
+    ] = 7 * 24 * 60
+    by: Annotated[
+        str | None,
+        describe(
+            description="Column of the first step's event to count users by.",
+            examples=["platform", "geo_country"],
+        ),
+    ] = None
 
 
 class ModelDefinitions(dg.Model, dg.Resolvable):
@@ -72,6 +125,11 @@ class ModelDefinitions(dg.Model, dg.Resolvable):
         ),
     ] = Field(default_factory=lambda: list(_DEFAULT.purchase_events))
 
+    funnels: Annotated[
+        list[FunnelDefinition],
+        describe(description="Funnels for the model clickstream_funnels."),
+    ] = Field(default_factory=list)
+
     @model_validator(mode="after")
     def _definitions(self) -> "ModelDefinitions":
         try:
@@ -82,7 +140,8 @@ class ModelDefinitions(dg.Model, dg.Resolvable):
 
     def definitions(self) -> Definitions:
         """Give the definitions as a plain value."""
-        values = self.model_dump()
+        values = self.model_dump(exclude_none=True)
+        values["funnels"] = funnels_of(values["funnels"])
         for key in ("first_touch_events", "purchase_events"):
             values[key] = tuple(values[key])
         return Definitions(**values)

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from clickstream_dagster.batches.s3 import S3Access
@@ -18,6 +18,9 @@ from clickstream_dagster.errors import ClickstreamError
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.resources.definitions import Definitions
 from clickstream_dagster.resources.warehouse_name import require_own_name
+
+WITHOUT_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
+"""Arguments of a build: unit tests try the SQL on rows of their own, which no load changes."""
 
 
 class ModelError(ClickstreamError):
@@ -28,7 +31,8 @@ class ModelError(ClickstreamError):
 class Warehouse:
     """Where models come from and go to: a lake, a project in it, a DuckDB file.
 
-    `s3` is how a lake on S3 is reached; `definitions` are what the models go by.
+    `s3` is how a lake on S3 is reached; `definitions` are what the models go by. With
+    `check_everything` tests look at the whole history.
     """
 
     sink: Path | str
@@ -36,6 +40,7 @@ class Warehouse:
     file: Path
     s3: S3Access = field(default_factory=S3Access)
     definitions: Definitions = field(default_factory=Definitions)
+    check_everything: bool = False
 
     @property
     def lake(self) -> Lake:
@@ -50,7 +55,10 @@ class Warehouse:
     @property
     def vars_argument(self) -> list[str]:
         """The arguments that tell dbt the definitions; other ones make it parse all files again."""
-        return ["--vars", json.dumps(self.definitions.vars(), sort_keys=True)]
+        values = self.definitions.vars()
+        if self.check_everything:
+            values["test_everything"] = True
+        return ["--vars", json.dumps(values, sort_keys=True)]
 
     def environment(self) -> dict[str, str]:
         """The environment that a run of dbt on this warehouse needs."""
@@ -84,8 +92,12 @@ def dbt_project_dir() -> Path:
     raise ModelError(f"no dbt project beside or inside {package}: install the package again")
 
 
-def build_models(warehouse: Warehouse, *, full_refresh: bool = False) -> None:
+def build_models(
+    warehouse: Warehouse, *, full_refresh: bool = False, check_everything: bool = False
+) -> None:
     """Build and test the models. Raises ModelError when a model or a test fails.
+
+    Tests look at the days of the last load, or with `check_everything` at the whole history.
 
     A lake that holds nothing of the project is a mistake here, not an empty result.
     """
@@ -95,7 +107,10 @@ def build_models(warehouse: Warehouse, *, full_refresh: bool = False) -> None:
             f"the lake {lake.root} holds no events of a project {warehouse.project_id}: check"
             " --sink and --project-id, or run `clickstream process` first"
         )
-    run_dbt(["build", *(["--full-refresh"] if full_refresh else [])], warehouse)
+    run_dbt(
+        ["build", *WITHOUT_UNIT_TESTS, *(["--full-refresh"] if full_refresh else [])],
+        replace(warehouse, check_everything=check_everything),
+    )
 
 
 def build_docs(warehouse: Warehouse, page: Path) -> None:

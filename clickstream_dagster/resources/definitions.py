@@ -3,7 +3,7 @@
 docs/definitions.md has the formulas; dbt gets the values as vars, whose defaults are the same.
 """
 
-import re
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from clickstream_dagster.errors import SettingError
+from clickstream_dagster.resources.funnels import Funnel, funnels_of
+from clickstream_dagster.resources.names import require_name
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-NAME = re.compile(r"[\w .:/#+-]{1,50}")
-NAME_RULE = "1 to 50 letters, digits, spaces and _ . : / # + -"
 DAY_MINUTES = 24 * 60
 
 _DEFAULT_VIEWS = MappingProxyType({"_screen_view": "_screen_name", "_page_view": "_page_title"})
@@ -38,6 +38,7 @@ class Definitions:
     view_events: Mapping[str, str] = field(default_factory=lambda: dict(_DEFAULT_VIEWS))
     first_touch_events: tuple[str, ...] = ("_first_open", "_first_visit")
     purchase_events: tuple[str, ...] = ("purchase",)
+    funnels: tuple[Funnel, ...] = ()
 
     def __post_init__(self) -> None:
         _require_between("session_idle_minutes", self.session_idle_minutes, 1, DAY_MINUTES)
@@ -63,6 +64,7 @@ class Definitions:
             "view_events": dict(self.view_events),
             "first_touch_events": list(self.first_touch_events),
             "purchase_events": list(self.purchase_events),
+            "funnels": json.loads(json.dumps([asdict(one) for one in self.funnels])),
         }
 
 
@@ -89,7 +91,9 @@ def read_definitions(file: Path) -> Definitions:
         wanted = list if isinstance(default, tuple) else type(default)
         if type(value) is not wanted:
             raise SettingError(f"{key} {value!r} in {file}: write it as {_FORMS[wanted]}")
-        if wanted is list:
+        if key == "funnels":
+            content[key] = funnels_of(value)
+        elif wanted is list:
             content[key] = tuple(value)
     return Definitions(**content)
 
@@ -97,15 +101,9 @@ def read_definitions(file: Path) -> Definitions:
 _FORMS = {
     int: "a whole number",
     str: "a text",
-    list: "a list of event names",
+    list: "a list",
     dict: "event names, each with its parameter",
 }
-
-
-def require_name(key: str, name: object) -> None:
-    """Raise SettingError for what can't be the name of an event or a parameter."""
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise SettingError(f"{key} has the name {name!r}: write {NAME_RULE}")
 
 
 def require_zone(zone: str) -> None:

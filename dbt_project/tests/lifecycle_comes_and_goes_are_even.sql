@@ -7,7 +7,7 @@
 {% for view, stage in views.items() %}
 select app_id, '{{ view }}' as name, sum(sum) as difference
 from {{ ref(view) }}
-where {{ stage }} <> '2-ACTIVE'
+where {{ stage }} <> '2-ACTIVE' and {{ only_when_everything_is_tested() }}
 group by app_id
 having sum(sum) <> 0
 {{ "union all" if not loop.last }}

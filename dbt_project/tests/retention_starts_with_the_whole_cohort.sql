@@ -2,5 +2,8 @@
 select *
 from {{ ref("clickstream_retention_view") }}
 where
-    returned_user_count > total_users
-    or (day_diff = 0 and returned_user_count <> total_users)
+    {{ only_when_everything_is_tested() }}
+    and (
+        returned_user_count > total_users
+        or (day_diff = 0 and returned_user_count <> total_users)
+    )

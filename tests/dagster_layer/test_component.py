@@ -9,6 +9,8 @@ from dagster.components.testing import create_defs_folder_sandbox
 
 from clickstream_dagster.components import ClickstreamProject
 from clickstream_dagster.processing.plugins import PluginChoice
+from clickstream_dagster.resources.definitions import Definitions
+from clickstream_dagster.resources.funnels import Condition, Funnel, Step
 
 
 def test_project_id_app_ids_and_start_date_are_enough(component):
@@ -28,6 +30,24 @@ def test_relative_paths_are_taken_from_the_root_and_others_are_kept(component):
     assert project.raw == "s3://bucket/raw"
     assert project.lake == "/mnt/lake"
     assert project.geo_database == "/srv/dagster/data/city.mmdb"
+
+
+def test_definitions_and_funnels_reach_the_models(component):
+    steps = [{"event": "a"}, {"event": "b", "where": [{"parameter": "p", "at_least": 3}]}]
+    block = {
+        "time_zone": "Europe/Berlin",
+        "view_events": {"look": "what"},
+        "funnels": [{"name": "f", "steps": steps, "by": "platform"}],
+    }
+    definitions = component(definitions=block).project(Path("/srv/dagster")).definitions
+    assert definitions == Definitions(
+        time_zone="Europe/Berlin",
+        view_events={"look": "what"},
+        funnels=(
+            Funnel("f", (Step("a"), Step("b", (Condition("p", at_least=3),))), by="platform"),
+        ),
+    )
+    assert component().project(Path("/srv/dagster")).definitions == Definitions()
 
 
 @pytest.mark.parametrize(
@@ -74,6 +94,13 @@ def test_an_end_date_ends_the_windows(component):
         ({"project_id": "temp"}, "'temp' is a name that DuckDB keeps for itself"),
         ({"quality": {"max_bad_ratio": 1.5}}, "max_bad_ratio"),
         ({"trigger": "hourly"}, "trigger"),
+        ({"definitions": {"time_zone": "Mars"}}, "time_zone 'Mars' is not in the IANA database"),
+        ({"definitions": {"week_start": "Monday"}}, "week_start"),
+        ({"definitions": {"purchase_events": ["a'b"]}}, "purchase_events has the name"),
+        (
+            {"definitions": {"funnels": [{"name": "a", "steps": [{"event": "x"}]}]}},
+            "funnel a has 1 steps: write 2 to 10",
+        ),
         ({"maintenance": {"cron": "daily"}}, "cron 'daily' is no cron expression: write 0 3"),
         ({"maintenance": {"keep_snapshots_days": 0}}, "0 days of snapshots: write 1 or more"),
         ({"transformer": "sdkk"}, "transformer[\\s\\S]*no plug-in 'sdkk' in .*; write one of sdk"),

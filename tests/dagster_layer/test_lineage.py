@@ -142,6 +142,25 @@ def test_columns_of_the_models_come_from_their_parents(lineage):
     assert (model("event_base"), "view_name") in lineage[model("path_base")]["next_screen"]
 
 
+def test_columns_of_the_reports_come_from_their_parents(lineage):
+    assert lineage[model("acquisition_users")]["custom_attr_value"] == {
+        (model("user_attr_base"), "attr_value")
+    }
+    assert lineage[model("engagement_daily")]["engagement_time_per_session"] == {
+        (model("session_base"), "session_engagement_time")
+    }
+    assert lineage[model("active_users_daily")]["monthly_active_users"] == {
+        (model("user_day_base"), "user_pseudo_id")
+    }
+    assert lineage[model("activity_daily")]["user_type"] == {
+        (model("event_base"), "report_date"),
+        (model("user_base"), "first_active_date"),
+    }
+    assert (model("device_view"), "screen_width") in lineage[model("device_usage")][
+        "screen_resolution"
+    ]
+
+
 def test_every_column_of_a_view_comes_from_a_column_unless_it_counts_rows(lineage):
     without = {
         (key.path[-1], column)

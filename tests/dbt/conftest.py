@@ -28,6 +28,7 @@ class Models:
         self.file = root / slot.name
         self.slot = slot
         self.definitions = Definitions()
+        self.check_everything = False
 
     def run(self, *arguments: str) -> None:
         """`dbt run`: the models without their tests."""
@@ -41,7 +42,13 @@ class Models:
         """Run any command of dbt."""
         if self.file.exists():
             self.file.rename(self.slot)
-        warehouse = Warehouse(self.sink, PROJECT, self.slot, definitions=self.definitions)
+        warehouse = Warehouse(
+            self.sink,
+            PROJECT,
+            self.slot,
+            definitions=self.definitions,
+            check_everything=self.check_everything,
+        )
         try:
             run_dbt([*arguments, *QUICK], warehouse)
         finally:

@@ -1,0 +1,158 @@
+"""Funnels that a project declares: who gets to which step."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Models
+from model_input import event, write
+
+from clickstream_dagster.errors import SettingError
+from clickstream_dagster.resources.definitions import read_definitions
+
+FUNNELS = """
+funnels:
+  # The custom report of seed 000.
+  - name: note
+    by: platform
+    steps: [user_login, add_button_click, note_create]
+  - name: quick
+    window_minutes: 10
+    steps: [open, pay]
+  - name: twice
+    steps: [look, look]
+  - name: chosen
+    steps:
+      - event: search
+        where: [{parameter: word, equals: "it's; drop table x --"}]
+      - event: order
+        where:
+          - {parameter: price, at_least: 10}
+          - {parameter: price, at_most: 20.5}
+          - {parameter: size, one_of: [S, M]}
+"""
+
+
+def steps(user: str, *found: tuple[str, str], **fields):
+    return [
+        event(name, f"2024-05-01 {time}", f"{user}{number}", user=user, **fields)
+        for number, (name, time) in enumerate(found)
+    ]
+
+
+EVENTS = [
+    *steps(
+        "all", ("user_login", "10:00"), ("add_button_click", "10:01"), ("note_create", "10:02")
+    ),
+    *steps("turned", ("user_login", "10:02"), ("add_button_click", "10:01")),
+    *steps("skipped", ("user_login", "10:00"), ("note_create", "10:01")),
+    # The first login leads nowhere, the second one to the end.
+    *steps(
+        "again",
+        ("user_login", "09:00"),
+        ("note_create", "09:01"),
+        ("user_login", "10:00"),
+        ("add_button_click", "10:01"),
+        ("note_create", "10:02"),
+        platform="iOS",
+    ),
+    # Equal times: the event id decides.
+    *steps("tie", ("user_login", "10:00"), ("add_button_click", "10:00"), platform="iOS"),
+    # Ten minutes are within ten minutes; the window of a later start counts, too.
+    *steps("edge", ("open", "10:00"), ("pay", "10:10")),
+    *steps("late", ("open", "10:00"), ("pay", "10:11")),
+    *steps("anew", ("open", "10:00"), ("open", "10:05"), ("pay", "10:11")),
+    # No event counts for two steps.
+    *steps("one", ("look", "10:00")),
+    *steps("two", ("look", "10:00"), ("look", "10:00")),
+    # Conditions.
+    *[
+        event(name, f"2024-05-01 10:0{minute}", f"{user}{minute}", user=user, params=params)
+        for user, size, price in [
+            ("fits", "S", 20.5), ("whole", "M", 10), ("dear", "S", 21), ("large", "L", 15),
+            ("none", "S", None), ("text", "S", "15"),
+        ]
+        for minute, name, params in [
+            (0, "search", {"word": "it's; drop table x --"}),
+            (1, "order", {"size": size, "price": price}),
+        ]
+    ],
+    *steps("other word", ("search", "10:00"), ("order", "10:01")),
+    # Without a user nobody takes a step.
+    event("open", "2024-05-01 10:00", "nobody", user=None),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def models(new_models: Callable[[], Models], tmp_path_factory: pytest.TempPathFactory) -> Models:
+    file = tmp_path_factory.mktemp("definitions") / "funnels.yaml"
+    file.write_text(FUNNELS)
+    models = new_models()
+    models.definitions = read_definitions(file)
+    write(models.sink, EVENTS)
+    models.dbt("run", "--select", "clickstream_event_base", "clickstream_funnels")
+    return models
+
+
+def funnel(models: Models, name: str) -> list[tuple]:
+    columns = "dimension_value, step, event_name, user_count"
+    return models.rows("clickstream_funnels", columns, f"funnel = '{name}'")
+
+
+def test_the_custom_report_of_the_seed(models: Models) -> None:
+    assert funnel(models, "note") == [
+        ("Web", 1, "user_login", 3),
+        ("Web", 2, "add_button_click", 1),
+        ("Web", 3, "note_create", 1),
+        ("iOS", 1, "user_login", 2),
+        ("iOS", 2, "add_button_click", 2),
+        ("iOS", 3, "note_create", 1),
+    ]
+    shares = models.rows(
+        "clickstream_funnels",
+        "step, share_of_first_step",
+        "funnel = 'note' and dimension = 'platform' and dimension_value = 'iOS'",
+    )
+    assert shares == [(1, 1.0), (2, 1.0), (3, 0.5)]
+
+
+def test_all_steps_are_within_the_window_of_one_first_step(models: Models) -> None:
+    assert funnel(models, "quick") == [(None, 1, "open", 3), (None, 2, "pay", 2)]
+
+
+def test_no_event_counts_for_two_steps(models: Models) -> None:
+    assert funnel(models, "twice") == [(None, 1, "look", 2), (None, 2, "look", 1)]
+
+
+def test_conditions_compare_numbers_by_value_and_texts_as_sent(models: Models) -> None:
+    assert funnel(models, "chosen") == [(None, 1, "search", 6), (None, 2, "order", 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[{name: a, steps: [x]}]", "funnel a has 1 steps: write 2 to 10"),
+        ("[{name: a, steps: [x, y], by: user_id}]", "is by 'user_id': write one of platform"),
+        ('[{name: a, steps: [x, "y\'"]}]', 'event has the name "y\'"'),
+        ("[{name: a, steps: [x, y]}, {name: a, steps: [x, y]}]", "funnels has 'a' twice"),
+        ("[{name: a, steps: [x, y], window_minutes: 0}]", "window_minutes 0 of funnel a"),
+        ("[{name: a, steps: [x, y], window_minutes: 1.5}]", "window_minutes 1.5: write a whole"),
+        ("[{name: a, step: [x, y]}]", "write the keys name, steps, and if you like"),
+        ("[{name: a, steps: [x, {event: y, where: [{parameter: p}]}]}]", "has 0 tests"),
+        (
+            "[{name: a, steps: [x, {event: y, where: [{parameter: p, at_least: '1'}]}]}]",
+            "at_least '1' on p: write a number",
+        ),
+        (
+            "[{name: a, steps: [x, {event: y, where: [{parameter: p, equals: 'a\\b'}]}]}]",
+            "write a text without backslashes",
+        ),
+        ("{a: b}", "funnels {'a': 'b'} in"),
+    ],
+)
+def test_what_is_no_funnel_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "definitions.yaml"
+    file.write_text(f"funnels: {text}")
+    with pytest.raises(SettingError) as error:
+        read_definitions(file)
+    assert message in str(error.value)
