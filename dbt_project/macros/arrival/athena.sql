@@ -61,6 +61,13 @@
 {% endmacro %}
 
 
+{% macro athena__rows_by_load(model) %}
+    {%- do return(
+        ledger("key") if model.identifier == "clickstream_event_base" else model
+    ) -%}
+{% endmacro %}
+
+
 {# Models take their rows out in the materialization. #}
 {% macro athena__remove_stale_rows() %}
 {% endmacro %}
