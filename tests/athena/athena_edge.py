@@ -28,6 +28,9 @@ _HIVE_TABLE = re.compile(
 )
 
 
+_VIEW = re.compile(r'create or replace view\s+"\w+"\."(\w+)"\."(\w+)"', re.I)
+
+
 class Killed(Exception):
     """Stands for the death of the caller before a statement."""
 
@@ -40,7 +43,6 @@ class Statement:
     columns: list[tuple[str, str]] = field(default_factory=list)
     rows: list[list[Any]] = field(default_factory=list)
     read_bytes: int = 0
-    splits: int = 0
     error: str | None = None
 
 
@@ -76,7 +78,8 @@ class AthenaEdge:
                     (c[0], c[1].partition("(")[0]) for c in cursor.description or ()
                 ]
                 statement.read_bytes = cursor.stats["physicalInputBytes"]
-                statement.splits = cursor.stats["totalSplits"]
+                if view := _VIEW.match(_without_comment(text)):
+                    _describe_view(cursor, view[1], view[2])
             except TrinoQueryError as error:
                 statement.error = f"{error.error_name}: {error.message}"
         return statement
@@ -166,6 +169,17 @@ def _results(statement: Statement) -> dict[str, Any]:
             },
         },
     }
+
+
+def _describe_view(cursor: Any, database: str, name: str) -> None:
+    """Tell Glue the columns of a view, as Athena does and Trino does not."""
+    from moto.glue.models import glue_backends
+
+    cursor.execute(f'show columns from "{database}"."{name}"')
+    columns = [{"Name": row[0], "Type": row[1]} for row in cursor.fetchall()]
+    table = glue_backends["123456789012"]["us-east-1"].get_table(database, name)
+    for version in table.versions.values():
+        version.setdefault("StorageDescriptor", {"Columns": columns, "Location": ""})
 
 
 def _update_named_query(body: dict[str, Any]) -> None:

@@ -12,9 +12,7 @@ def sizes(lakes: TwoLakes, table: str) -> dict[str, int]:
 
 def test_app_and_day_decide_what_is_read(lakes: TwoLakes) -> None:
     events = sizes(lakes, "ods_event")
-    chosen = [
-        size for path, size in events.items() if "/app_id=web/event_date=2025-01-01/" in path
-    ]
+    chosen = [size for path, size in events.items() if "/app_id=web/event_date=2025-01-01/" in path]
     assert 0 < len(chosen) < len(events) / 4
     # Beside the events the view reads the keys of sessions without id, from the ledger.
     keys = sum(sizes(lakes, "clickstream_load_session").values())

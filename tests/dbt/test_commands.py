@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -59,6 +60,24 @@ def test_model_makes_the_ten_views_and_reports_in_the_schema_of_the_project(shop
             f"select view_name from duckdb_views() where schema_name = '{PROJECT}'"
         ).fetchall()
     assert {view for (view,) in views} == {*VIEWS, *REPORT_VIEWS}
+
+
+def test_model_goes_by_the_definitions_of_a_file(shop: Path, tmp_path: Path) -> None:
+    file = tmp_path / "definitions.yaml"
+    file.write_text("session_idle_minutes: 0")
+    code, output = clickstream("model", *options(shop), "--definitions", file)
+    assert (code, "session_idle_minutes 0: write a whole number" in output) == (1, True)
+    file.write_text("time_zone: Asia/Tokyo")
+    arguments = ["model", *options(shop), "--check-everything"]
+    result = CliRunner().invoke(
+        app, [str(one) for one in arguments], env={"CLICKSTREAM_DEFINITIONS": str(file)}
+    )
+    assert result.exit_code == 0, result.output
+    with duckdb.connect(str(shop / "new" / "warehouse.duckdb")) as connection:
+        hours = connection.execute(
+            f"select session_date_hour from {PROJECT}.clickstream_session_view"
+        ).fetchall()
+    assert hours == [(datetime(2024, 5, 1, 19),)]
 
 
 def test_docs_is_one_page_that_describes_every_view(shop: Path, tmp_path: Path) -> None:

@@ -92,8 +92,8 @@ def differences(one: Path, other: Path) -> dict[str, int]:
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"attach '{one}' as one (read_only)")
         connection.execute(f"attach '{other}' as other (read_only)")
-        told = {view: "*" for view in (*VIEWS, *REPORT_VIEWS)}
-        told |= {table: "* exclude (load_id)" for table in DAILY_REPORTS}
+        told = dict.fromkeys((*VIEWS, *REPORT_VIEWS), "*")
+        told |= dict.fromkeys(DAILY_REPORTS, "* exclude (load_id)")
         counts = {
             view: connection.execute(
                 f"select (select count(*) from (select {columns} from one.demo.{view} except all"

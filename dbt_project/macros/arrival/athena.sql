@@ -157,7 +157,7 @@
     {%- if all -%}
         {%- do run_query(
             "insert into " ~ ledger("session") ~ " (" ~ columns ~ ") select " ~ columns
-            ~ " from (" ~ events_in_new_sessions(changes, days) ~ ") as n"
+            ~ " from (" ~ events_in_new_sessions(changes, [], []) ~ ") as n"
         ) -%}
     {%- elif days -%}
         {%- do run_query(
@@ -166,7 +166,9 @@
             ~ " e.report_date from " ~ ledger("session") ~ " as e inner join ("
             ~ sessions_to_open(load_id, days) ~ ") as opened on " ~ on_same_session()
         ) -%}
-        {%- do run_query(merge_sessions(changes, days)) -%}
+        {%- do run_query(
+            merge_sessions(changes, days, days_of_sessions(load_id, days))
+        ) -%}
         {%- do run_query(
             "insert into " ~ ledger("removal") ~ " (" ~ removal_columns() ~ ") select distinct "
             ~ load_id ~ ", e.app_id, e.event_date, e.user_pseudo_id, e.session_key, e.platform,"
@@ -176,7 +178,7 @@
     {%- endif -%}
 {% endmacro %}
 
-{% macro merge_sessions(changes, days) %}
+{% macro merge_sessions(changes, days, reach) %}
     merge into {{ ledger("session") }} as e
     using (
         select
@@ -187,7 +189,7 @@
         select
             'in' as way, app_id, event_date, event_id, user_pseudo_id, platform, report_date,
             session_key
-        from ({{ events_in_new_sessions(changes, days, changed_only=false) }}) as n
+        from ({{ events_in_new_sessions(changes, days, reach, changed_only=false) }}) as n
     ) as opened
     on opened.way = 'out' and {{ on_same_session() }}
     when matched then delete

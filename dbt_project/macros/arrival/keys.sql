@@ -194,10 +194,9 @@
         inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("old") }}
         {%- endif %}
     {%- endset -%}
-    {%- set reach = modules.datetime.timedelta(days=config.meta_get("reaches", 0)) -%}
     {%- set ranges = [] -%}
     {%- for range in run_query(query).rows -%}
-        {%- do ranges.append((range[0], range[1] + reach)) -%}
+        {%- do ranges.append((range[0], day_after(range[1], config.meta_get("reaches", 0)))) -%}
     {%- endfor -%}
     {%- do return(merged(ranges)) -%}
 {%- endmacro %}
@@ -224,12 +223,19 @@
 
 {# Ranges of days with some days more before and after each. #}
 {% macro widened(ranges, days) %}
-    {%- set more = modules.datetime.timedelta(days=days) -%}
     {%- set wide = [] -%}
     {%- for first, last in ranges -%}
-        {%- do wide.append((first - more, last + more)) -%}
+        {%- do wide.append((day_after(first, -days), day_after(last, days))) -%}
     {%- endfor -%}
     {%- do return(merged(wide)) -%}
+{% endmacro %}
+
+
+{# The day some days after another one (before it, if negative), not beyond the years 1 to 9999. #}
+{% macro day_after(day, days) %}
+    {%- set number = day.toordinal() + days -%}
+    {%- set last = modules.datetime.date.max.toordinal() -%}
+    {%- do return(modules.datetime.date.fromordinal([[number, 1] | max, last] | min)) -%}
 {% endmacro %}
 
 

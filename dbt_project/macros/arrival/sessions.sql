@@ -16,8 +16,9 @@
     {%- if builds() and (changes.all or changes.new or changes.gone) -%}
         {%- set days = [] if changes.all else days_without_ids(changes.load_id) -%}
         {%- if changes.all or days -%}
+            {%- set reach = [] if changes.all else days_of_sessions(changes.load_id, days) %}
     insert into {{ ledger("session") }}
-    {{ events_in_new_sessions(changes, days) }};
+    {{ events_in_new_sessions(changes, days, reach) }};
     {%- if not changes.all %}
     insert into {{ ledger("removal") }} ({{ removal_columns() }})
     select distinct
@@ -48,7 +49,10 @@
     where
         e.app_id = n.app_id
         and e.event_date = n.event_date
-        and e.event_id = n.event_id;
+        and e.event_id = n.event_id
+        {%- if not changes.all %}
+        and {{ in_ranges("e.event_date", reach) }}
+        {%- endif %};
     delete from {{ ledger("session") }};
         {%- endif -%}
     {%- endif -%}
@@ -57,10 +61,10 @@
 
 {#
   The events whose session has another key now than they have: `former_key` and `session_key`.
-  `days` are the days that the load touches, as ranges; without effect when all is made anew.
-  Without `changed_only` also those that keep their key.
+  `days` are the days that the load touches, and `reach` those of the sessions to open, as ranges;
+  without effect when all is made anew. Without `changed_only` also those that keep their key.
 #}
-{% macro events_in_new_sessions(changes, days, changed_only=true) %}
+{% macro events_in_new_sessions(changes, days, reach, changed_only=true) %}
     with events as (
         {%- if changes.all %}
         select e.*
@@ -73,7 +77,7 @@
             on {{ on_same_session() }}
         where
             {{ has_no_session_id("e") }}
-            and {{ in_ranges("e.event_date", days_of_sessions(changes.load_id, days)) }}
+            and {{ in_ranges("e.event_date", reach) }}
             and (opened.session_key is not null or e.session_key = '#')
         {%- endif %}
     ),

@@ -54,8 +54,14 @@ select
     ) as engagement_time,
     cast(sum({{ is_purchase }}) as bigint) as purchase_count,
     cast(
-        coalesce(sum(case when {{ is_purchase }} = 1 then event_value_in_usd end), 0)
-        as double precision
+        coalesce(
+            sum(case
+                when {{ is_purchase }} = 1 and abs(event_value_in_usd) < 1000000000000
+                    then cast(event_value_in_usd as decimal(20, 6))
+            end),
+            0
+        )
+        as decimal(38, 6)
     ) as purchase_value_in_usd,
     max(case when is_first_touch = 0 and known_user_id is not null then 1 else 0 end)
         as is_registered,

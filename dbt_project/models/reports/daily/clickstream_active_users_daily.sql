@@ -65,7 +65,7 @@ select
     cast(days.engagement_time as bigint) as engagement_time,
     cast(days.purchase_count as bigint) as purchase_count,
     cast(days.purchasers as bigint) as purchasers,
-    days.purchase_value_in_usd,
+    cast(days.purchase_value_in_usd as decimal(38, 6)) as purchase_value_in_usd,
     cast({{ loads.upto }} as bigint) as load_id
 from days
 inner join recent on days.app_id = recent.app_id and days.report_date = recent.report_date
