@@ -57,7 +57,9 @@ def model(
 ) -> None:
     """Build and test the models of a lake on S3."""
     from clickstream_dagster.resources.athena import AthenaWarehouse, run_dbt_on_athena
+    from clickstream_dagster.resources.dbt import WITHOUT_UNIT_TESTS
 
     with plain_errors():
         warehouse = AthenaWarehouse(project_id, data, scratch.absolute(), work_group, region)
-        run_dbt_on_athena(["build", *(["--full-refresh"] if full_refresh else [])], warehouse)
+        refresh = ["--full-refresh"] if full_refresh else []
+        run_dbt_on_athena(["build", *WITHOUT_UNIT_TESTS, *refresh], warehouse)

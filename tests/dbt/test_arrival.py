@@ -1,6 +1,7 @@
 """Models follow the lake batch by batch, and end where a build from nothing ends."""
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,19 @@ def test_a_batch_with_other_events_and_a_batch_that_is_gone(in_order: Models) ->
     drop(in_order.sink, "b1")
     in_order.follow()
     same_as_from_nothing(in_order)
+
+
+def test_events_at_both_ends_of_the_calendar_are_followed(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    write(models.sink, BATCHES[0])
+    models.run()
+    last = event("_page_view", 253402300799999, "last", event_date=date(9999, 12, 31))
+    first = event("_page_view", -62135596800000, "first", event_date=date(1, 1, 1), session=None)
+    write(models.sink, [last, first])
+    models.follow()
+    same_as_from_nothing(models)
 
 
 def test_a_run_that_died_between_models_is_made_good(new_models: Callable[[], Models]) -> None:
