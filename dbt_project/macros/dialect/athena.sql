@@ -67,13 +67,19 @@
 
 {#
   The hidden column "$path" tells the data file that holds a row. Events without session id get the
-  key of their session from the ledger.
+  key of their session from the ledger; an id may come back with another user when a batch is
+  processed again.
 #}
 {% macro athena__lake_events() %}
     (
         select l.*, l."$path" as lake_file, s.session_key as kept_session_key
         from {{ source("lake", "ods_event") }} as l
         left join {{ ledger("session") }} as s
-            on l.app_id = s.app_id and l.event_date = s.event_date and l.event_id = s.event_id
+            on
+                l.app_id = s.app_id
+                and l.event_date = s.event_date
+                and l.event_id = s.event_id
+                and l.user_pseudo_id = s.user_pseudo_id
+                and {{ same("l.platform", "s.platform") }}
     )
 {%- endmacro %}
