@@ -21,9 +21,9 @@ def test_killed_behind_every_change_it_ends_in_the_same_rows(
     lakes.write(traffic(1, events=30, seed=9))
     lakes.write(traffic(2, events=20))
     kills = 0
-    # A load is nine changes and starts over until it is noted, with the seventh; a model is two,
-    # its rows and its note: to die between the two, behind the ones of the model before.
-    for survive in chain((4, 5, 6, 7, 8, 10), repeat(3)):
+    # A load is eleven changes and starts over until it is noted, with the ninth. A model is two to
+    # four, and starts over without its note: a run ends between them or behind those of another.
+    for survive in chain((3, 4, 5, 6, 7, 8, 9, 16), repeat(5)):
         if not lakes.run_killed(lambda text: bool(_CHANGES.search(text)), survive):
             break
         kills += 1
