@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEFS := clickstream_dagster/defs
 DAGSTER_HOME := $(CURDIR)/.dagster_home
 
-.PHONY: help setup demo ui test test-heavy test-athena lint bench bench-arrivals bench-cost bench-maintain docs clean
+.PHONY: help setup demo ui test test-heavy test-athena lint bench bench-arrivals bench-cost bench-maintain bench-models docs clean
 
 help: ## Show what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ bench-cost: setup ## Estimate what a month of processing on EMR Serverless costs
 
 bench-maintain: setup ## Measure reading a day of small batches before and after compaction
 	$(BIN)/python -m benchmarks.maintenance
+
+bench-models: setup ## Measure the models beside the seed's SQL, and an hour behind a long history
+	$(BIN)/python -m benchmarks.models
 
 docs: setup ## Build the documentation of the models (dbt docs) from the demo's warehouse
 	$(BIN)/clickstream docs

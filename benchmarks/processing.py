@@ -37,7 +37,7 @@ def floor_of(raw: Path) -> tuple[float, int]:
 
 def compare_sizes(console: Console, directory: Path, sizes: list[int]) -> None:
     """Print processing beside its floor for batches of several sizes."""
-    table = _table(
+    table = bench_table(
         f"Processing into an empty lake, on {cores()} cores, everything included",
         *("events", "floor, s", "process, s", "times the floor"),
         *("events/s a core", "raw MB/s a core", "JSON MB/s a core", "peak memory"),
@@ -70,7 +70,9 @@ def compare_engines(console: Console, directory: Path, events: int) -> None:
     """Print the same batch on Sail and on a local JVM Spark, both warm."""
     raw = directory / "raw-engines"
     generate(raw, events)
-    table = _table(f"{events:,} events, warm: the second batch of a session", "engine", "s", "x")
+    table = bench_table(
+        f"{events:,} events, warm: the second batch of a session", "engine", "s", "x"
+    )
     seconds: dict[str, float] = {}
     for engine in ("sail", "spark"):
         with console.status(f"processing on {engine}"):
@@ -88,7 +90,7 @@ def compare_history(console: Console, directory: Path, events_a_day: int) -> Non
     days = HISTORY_DAYS + 1
     generate(raw, days * events_a_day, "--days", str(days))
     *history, last = sorted(raw.glob("year=*/month=*/day=*"))
-    table = _table(
+    table = bench_table(
         f"A day of {events_a_day:,} events as one batch, best of three", "lake", "s", "x"
     )
     full = directory / "lake-history"
@@ -120,7 +122,8 @@ def json_bytes(path: Path) -> int:
         return int.from_bytes(file.read(), "little")
 
 
-def _table(title: str, first: str, *others: str) -> Table:
+def bench_table(title: str, first: str, *others: str) -> Table:
+    """Give a table whose columns behind the first one are of numbers."""
     table = Table(title=title)
     table.add_column(first)
     for column in others:

@@ -13,6 +13,7 @@ from clickstream_dagster.package_commands import package_app
 from clickstream_dagster.plain_errors import plain_errors
 from clickstream_dagster.plugin_commands import geo_app, plugin_app
 from clickstream_dagster.replay_command import replay
+from clickstream_dagster.s3_options import Endpoint, GlueEndpoint, KmsKey, Profile, Region
 
 app = typer.Typer(
     name="clickstream",
@@ -27,25 +28,6 @@ app.add_typer(geo_app, name="geo")
 app.add_typer(package_app, name="package")
 app.add_typer(athena_app, name="athena")
 app.command()(replay)
-
-
-Region = Annotated[
-    str | None, typer.Option(help="AWS region of S3 and Glue. Default: as boto3 finds it.")
-]
-Profile = Annotated[
-    str | None,
-    typer.Option(help="Profile of the AWS configuration files. Default: as boto3 finds it."),
-]
-Endpoint = Annotated[
-    str | None, typer.Option(help="Address of an S3-compatible server. Default: as boto3 finds it.")
-]
-GlueEndpoint = Annotated[
-    str | None, typer.Option(help="Address of the Glue catalog. Default: as boto3 finds it.")
-]
-KmsKey = Annotated[
-    str | None,
-    typer.Option(help="Id, alias or ARN of the KMS key that encrypts what is written to S3."),
-]
 
 
 @app.callback()
@@ -302,11 +284,11 @@ def model(
     from clickstream_dagster.resources.dbt import Warehouse, build_models
     from clickstream_dagster.resources.definitions import Definitions, read_definitions
 
-    s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
     with plain_errors():
+        s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
         chosen = read_definitions(definitions) if definitions else Definitions()
-        place = Warehouse(sink, project_id, warehouse, s3, chosen)
-        build_models(place, full_refresh=full_refresh, check_everything=check_everything)
+        place = Warehouse(sink, project_id, warehouse, s3, chosen, check_everything)
+        build_models(place, full_refresh=full_refresh)
 
 
 @app.command()
@@ -317,12 +299,18 @@ def docs(
         "data/demo/warehouse.duckdb"
     ),
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("data/docs/models.html"),
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    glue_endpoint_url: GlueEndpoint = None,
 ) -> None:
     """Write the documentation of the models (dbt docs) as one HTML page."""
+    from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.resources.dbt import Warehouse, build_docs
 
     with plain_errors():
-        build_docs(Warehouse(sink, project_id, warehouse), out)
+        s3 = S3Access(region, profile, endpoint_url, glue_endpoint_url=glue_endpoint_url)
+        build_docs(Warehouse(sink, project_id, warehouse, s3), out)
     typer.echo(f"wrote {out}")
 
 

@@ -7,6 +7,7 @@ import typer
 
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.plain_errors import plain_errors
+from clickstream_dagster.s3_options import Endpoint, GlueEndpoint, KmsKey, Profile, Region
 
 
 def replay(
@@ -54,14 +55,21 @@ def replay(
             " sail."
         ),
     ] = None,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    glue_endpoint_url: GlueEndpoint = None,
+    kms_key_id: KmsKey = None,
 ) -> None:
     """Process the bad records of a project again, after a fix.
 
     What is good by now moves from bad_event to ods_event, and nothing is there twice. The last
-    line on standard output is a JSON object of counters.
+    line on standard output is a JSON object of counters. How S3 is reached, the YAML says; with
+    --sink the options do.
     """
     from rich.console import Console
 
+    from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.processing import replay_command
     from clickstream_dagster.processing.bad_records import Selection
     from clickstream_dagster.processing.plugins import DEFAULT_ENRICHMENTS, PluginChoice
@@ -80,6 +88,7 @@ def replay(
         else:
             settings = BatchSettings(
                 project_id=project,
+                s3=S3Access(region, profile, endpoint_url, kms_key_id, glue_endpoint_url),
                 app_ids=tuple(app_id or ()),
                 sink=sink,
                 batch="replay",

@@ -6,6 +6,7 @@ collector's hour folders, so that a listing can start at an hour and stop after 
 
 import heapq
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ class Source:
             status = os.stat(self._root + key)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return _file(self._root + key, status)
+        return _file(self._root + key, status) if stat.S_ISREG(status.st_mode) else None
 
     def _list_bucket(self, after: str, limit: int | None) -> Iterator[RawObject]:
         bucket, prefix = split_s3(self.address)
@@ -153,7 +154,8 @@ def list_objects(
     `start_after` is a key relative to the source, as `relative_key` gives it: objects up to and
     including it are left out and, where the store can, never listed. At most `limit` objects are
     yielded. Names that start with `_` or `.` are no raw objects, at any depth: markers, temporary
-    files, a lake beside its source.
+    files, a lake beside its source. In a directory, only regular files are raw objects, and a link
+    to a folder above itself is not followed.
 
     An empty directory or prefix yields nothing. Raises SourceError for a missing directory or
     bucket and for one that may not be read.
@@ -166,9 +168,13 @@ def relative_key(source: str, uri: str) -> str:
     return uri.removeprefix(_root(source))
 
 
-def check_source(source: str, s3: S3Access | None = None) -> None:
-    """Raise SourceError unless the source is there and may be listed; an empty one is fine."""
-    next(list_objects(source, limit=1, s3=s3), None)
+def would_list(source: str, folder: str) -> bool:
+    """Whether files in a folder are taken for raw objects of a source: see `list_objects`.
+
+    Both are local paths or `s3://` addresses, and need not be there.
+    """
+    root, place = _true_root(source), _true_root(folder)
+    return place.startswith(root) and is_object(f"{place.removeprefix(root)}file")
 
 
 def split_s3(address: str) -> tuple[str, str]:
@@ -194,6 +200,11 @@ def _root(source: str) -> str:
     return f"{path.absolute().as_posix().rstrip('/')}/"
 
 
+def _true_root(address: str) -> str:
+    root = _root(address)
+    return root if root.startswith(S3_SCHEME) else os.path.join(os.path.realpath(root), "")
+
+
 def is_object(key: str) -> bool:
     """Whether a key, relative to its source, is one of a raw object: no folder, nothing hidden."""
     return not key.endswith("/") and not any(part.startswith(("_", ".")) for part in key.split("/"))
@@ -211,7 +222,9 @@ def _walk(root: str, folder: str, after: str, limit: int | None) -> Iterator[Raw
                 status = os.stat(root + key)
             except FileNotFoundError:  # taken away since it was listed
                 continue
-            yield _file(root + key, status)
+            # Nothing else ends when it is read: a pipe waits for who writes to it.
+            if stat.S_ISREG(status.st_mode):
+                yield _file(root + key, status)
         if limit is None or len(keys) < limit:
             return
         behind = keys[-1]  # some of them may have been empty folders
@@ -224,7 +237,10 @@ def _entries(root: str, folder: str, after: str, behind: str, limit: int | None)
             for entry in listing:
                 if entry.name.startswith(("_", ".")):
                     continue
-                key = folder + entry.name + ("/" if entry.is_dir() else "")
+                is_folder = entry.is_dir()
+                if is_folder and entry.is_symlink() and _leads_back(root, folder, entry.path):
+                    continue
+                key = folder + entry.name + ("/" if is_folder else "")
                 # A folder before `after` can hold nothing behind it, unless `after` lies in it.
                 if key > behind and (key > after or (key[-1] == "/" and after.startswith(key))):
                     yield key
@@ -238,6 +254,12 @@ def _entries(root: str, folder: str, after: str, behind: str, limit: int | None)
             f"the raw directory {root + folder} can't be listed: {error}; give this user the right "
             "to read it"
         ) from error
+
+
+def _leads_back(root: str, folder: str, link: str) -> bool:
+    """Whether a link in a folder leads to that one or to one above it, and so to itself again."""
+    above = [root, *(root + folder[: n + 1] for n, letter in enumerate(folder) if letter == "/")]
+    return any(os.path.samefile(link, one) for one in above)
 
 
 def _file(path: str, status: os.stat_result) -> RawObject:

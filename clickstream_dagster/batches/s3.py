@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from clickstream_dagster.errors import ClickstreamError
+from clickstream_dagster.errors import ClickstreamError, SettingError
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -28,6 +28,23 @@ _CONNECT_SECONDS, _READ_SECONDS = 5, 30
 _AWS_HOST = re.compile(r"s3(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
 
 
+def checked_endpoint(value: str | None) -> str | None:
+    """Give the address of a server back. Raises ValueError when it is none or holds credentials."""
+    if value is None:
+        return value
+    from botocore.utils import is_valid_endpoint_url
+
+    parts = urlsplit(value)
+    if parts.username or parts.password:
+        raise ValueError(
+            "the address holds credentials: put them into the environment, as "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or into a profile"
+        )
+    if parts.scheme not in ("http", "https") or not is_valid_endpoint_url(value):
+        raise ValueError(f"address {value!r}: write http://host:port or https://host")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class S3Access:
     """How S3 is reached. Everything that is None is as boto3 finds it.
@@ -35,7 +52,8 @@ class S3Access:
     `region` is an AWS region, `profile` one of the AWS configuration files, `endpoint_url` the
     http(s) address of an S3-compatible server, `kms_key_id` the id, alias or ARN of the KMS key
     that encrypts what is written; without it the bucket's own setting applies. `glue_endpoint_url`
-    is the address of the Glue catalog of a lake on S3.
+    is the address of the Glue catalog of a lake on S3. Raises SettingError for an address that is
+    none.
     """
 
     region: str | None = None
@@ -43,6 +61,13 @@ class S3Access:
     endpoint_url: str | None = None
     kms_key_id: str | None = None
     glue_endpoint_url: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("endpoint_url", "glue_endpoint_url"):
+            try:
+                checked_endpoint(getattr(self, name))
+            except ValueError as error:
+                raise SettingError(f"{name}: {error}") from error
 
     def glue_client(self, **config: Any) -> Any:
         """Give a boto3 client of the Glue catalog; `config` changes botocore's settings."""
@@ -169,8 +194,17 @@ def clear_aws_errors(
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
-        if code in ("NoSuchBucket", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code == "NoSuchBucket":
+            bucket = place.partition("s3://")[2].partition("/")[0]
+            raise kind(f"the bucket {bucket} of {place} does not exist; {missing}") from error
+        if code in ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"):
             raise kind(f"{place} does not exist; {missing}") from error
+        if status >= 500:
+            raise kind(
+                f"{place} fails with the HTTP status {status}, a mistake of the server: run it"
+                " again later"
+            ) from error
         raise kind(
             f"{place} refuses ({code}): {error}; the credentials in use need {right}"
         ) from error

@@ -7,8 +7,8 @@ import dagster as dg
 from pydantic import Field, field_validator, model_validator
 
 from clickstream_dagster.batches.objects import S3_SCHEME
-from clickstream_dagster.batches.s3 import S3Access
-from clickstream_dagster.components.sources import S3, checked_endpoint
+from clickstream_dagster.batches.s3 import S3Access, checked_endpoint
+from clickstream_dagster.components.sources import S3
 from clickstream_dagster.emr.capacity import DEFAULT_PRESET, DISK_GB, PRESETS, Capacity
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.resources.emr_serverless import EmrServerlessEngine

@@ -1,6 +1,7 @@
 """`ClickstreamProject`: a whole pipeline, raw files to views, from one YAML file."""
 
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from clickstream_dagster.assets.project import EMR_SERVERLESS, Project, Trigger
 from clickstream_dagster.batches.interval import cron_of
-from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
+from clickstream_dagster.batches.objects import S3_SCHEME, split_s3, would_list
 from clickstream_dagster.checks.quality import Bounds
 from clickstream_dagster.components.definitions import ModelDefinitions
 from clickstream_dagster.components.emr import EmrServerless
@@ -329,6 +330,17 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         return values
 
     @model_validator(mode="after")
+    def _lake_beside_raw(self) -> "ClickstreamProject":
+        raw = self._absolute(Path(), self.raw, "raw")
+        lake = self._absolute(Path(), self.lake, "lake")
+        if would_list(raw, f"{lake}/{self.project_id}"):
+            raise ValueError(
+                f"lake {lake!r} lies in raw {raw!r}, so that the lake's own files would be read as "
+                "raw files: write a lake beside it, or a folder in it that begins with _"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _places_of_emr(self) -> "ClickstreamProject":
         if self.engine != EMR_SERVERLESS:
             return self
@@ -412,10 +424,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     def project(self, root: Path) -> Project:
         """Give the project as plain values, relative paths taken from `root`."""
 
-        def absolute(path: str | None, default: str) -> str:
-            place = path or f"data/{self.project_id}/{default}"
-            return place if place.startswith(S3_SCHEME) else str(root / Path(place).expanduser())
-
+        absolute = partial(self._absolute, root)
         duckdb = next((one for one in self.warehouses if one.engine == "duckdb"), None)
         file = absolute(duckdb.path, DEFAULT_WAREHOUSE) if duckdb else None
         return Project(
@@ -443,6 +452,10 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             maintenance_cron=self.maintenance.cron,
             definitions=self.definitions.definitions(),
         )
+
+    def _absolute(self, root: Path, path: str | None, default: str) -> str:
+        place = path or f"data/{self.project_id}/{default}"
+        return place if place.startswith(S3_SCHEME) else str(root / Path(place).expanduser())
 
     def spark_engine(self) -> "SparkEngine | EmrServerlessEngine":
         """Give the engine that processes windows."""

@@ -1,32 +1,16 @@
 """The part of a project's YAML about S3: how it is reached, and how arrivals are noticed."""
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import dagster as dg
 from pydantic import field_validator, model_validator
 
 from clickstream_dagster.batches.queue import queue_place
-from clickstream_dagster.batches.s3 import S3Access
+from clickstream_dagster.batches.s3 import S3Access, checked_endpoint
 from clickstream_dagster.errors import SourceError
 
 # In a derived model, a description of a field with a default is kept only by its resolver.
 describe = dg.Resolver.default
-
-
-def checked_endpoint(value: str | None) -> str | None:
-    """Give the address of a server back. Raises ValueError when it is none or holds credentials."""
-    if value is None:
-        return value
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"address {value!r}: write http://host:port or https://host")
-    if parts.username or parts.password:
-        raise ValueError(
-            "the address holds credentials: put them into the environment, as "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or into a profile"
-        )
-    return value
 
 
 class S3(dg.Model, dg.Resolvable):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from clickstream_dagster.errors import HeldError, UnknownCommitError
-from clickstream_dagster.processing.lake import TABLES, Lake
+from clickstream_dagster.processing.lake import TABLES, Lake, folder_of
 from clickstream_dagster.processing.locks import Lock
 from clickstream_dagster.processing.storage import Storage, StoredFile
 
@@ -173,7 +173,7 @@ def _remove_left(lake: Lake, home: str, tables: set[str]) -> None:
     """
     folders: dict[str, set[str]] = {}
     for name in lake.storage.names(home, _NOTES):
-        for table, noted in json.loads(lake.storage.read(f"{home}/{name}")).items():
+        for table, noted in _noted(lake, f"{home}/{name}").items():
             folders.setdefault(table, set()).update(noted)
     chosen = {table: noted for table, noted in folders.items() if table in tables}
     # The snapshot that it has made may have expired while a later one needs its files.
@@ -181,6 +181,18 @@ def _remove_left(lake: Lake, home: str, tables: set[str]) -> None:
         lake.storage.remove(paths - lake.kept_files(table))
     if chosen == folders:
         lake.storage.remove_folder(home)
+
+
+def _noted(lake: Lake, path: str) -> dict[str, list[str]]:
+    """Give the folders of a note, by table; all there are when a failing disk has cut it."""
+    try:
+        return json.loads(lake.storage.read(path))
+    except ValueError:
+        return {
+            table: sorted({file.path.rpartition("/")[0] for file in lake.storage.files(place)})
+            for table in TABLES
+            for place in [f"{folder_of(lake.table(table))}/data"]
+        }
 
 
 def _written(

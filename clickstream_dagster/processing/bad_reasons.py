@@ -22,6 +22,8 @@ class BadReason(StrEnum):
     """A decoded body that is nested more than MAX_DEPTH levels."""
     NOT_AN_ARRAY = "not_an_array"
     """A JSON body that holds neither an array nor an object."""
+    TOO_MANY_EVENTS = "too_many_events"
+    """A body of more than MAX_EVENTS_A_BODY elements."""
     NOT_AN_OBJECT = "not_an_object"
     """An element of the body that is no JSON object."""
     MISSING_EVENT_ID = "missing_event_id"
@@ -32,12 +34,16 @@ class BadReason(StrEnum):
     MISSING_TIMESTAMP = "missing_timestamp"
     TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
     """A client time that is no number, or outside of the years 2000 to 2099."""
+    TIMESTAMP_IN_FUTURE = "timestamp_in_future"
+    """A time more than MAX_AHEAD_MS behind the arrival, with its clock corrected."""
     EVENT_NAME_TOO_LONG = "event_name_too_long"
     INVALID_EVENT_NAME = "invalid_event_name"
     """An event name with other signs than letters, digits and _, or with a digit in front."""
     ID_TOO_LONG = "id_too_long"
     """An event_id, unique_id or app_id of more than MAX_ID_CHARACTERS."""
 
+    WRONG_TYPE = "wrong_type"
+    """A part of an event that is no number, object or array where its column holds one."""
     FIELD_TOO_LONG = "field_too_long"
     TOO_MANY_ATTRIBUTES = "too_many_attributes"
     ATTRIBUTE_NAME_TOO_LONG = "attribute_name_too_long"
@@ -51,6 +57,7 @@ class BadReason(StrEnum):
 
 DISCARDED = frozenset(
     {
+        BadReason.WRONG_TYPE,
         BadReason.FIELD_TOO_LONG,
         BadReason.TOO_MANY_ATTRIBUTES,
         BadReason.ATTRIBUTE_NAME_TOO_LONG,

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clickstream_dagster.processing.limits import (
+    MAX_AHEAD_MS,
     MAX_CLOCK_DIFFERENCE_MS,
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
@@ -41,7 +42,7 @@ def correct_clocks(
 
 def _corrected(batch: pa.RecordBatch, allowed: bool) -> pa.RecordBatch:
     sent = batch.column("event_timestamp")
-    shift = _shift(
+    shift = clock_shift(
         *(
             np.asarray(batch.column(name).fill_null(_NEVER))
             for name in ("event_timestamp", "ingest_timestamp", "upload_timestamp")
@@ -66,15 +67,19 @@ def _corrected(batch: pa.RecordBatch, allowed: bool) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=batch.schema)
 
 
-def _shift(sent: np.ndarray, arrived: np.ndarray, uploaded: np.ndarray) -> np.ndarray:
-    """Give the ms that are to be added to each event's time; 0 for rows without one."""
+def clock_shift(sent: np.ndarray, arrived: np.ndarray, uploaded: np.ndarray) -> np.ndarray:
+    """Give the ms that are to be added to each event's time; 0 for rows without one.
+
+    All are ms UTC; a time of upload outside of the years that clocks tell says nothing.
+    """
     is_event = (sent != _NEVER) & (arrived != _NEVER)
     tells = is_event & (uploaded >= MIN_TIMESTAMP_MS) & (uploaded < MAX_TIMESTAMP_MS)
     difference = np.where(tells, arrived - np.where(tells, uploaded, 0), 0)
     shift = np.where(np.abs(difference) > MAX_CLOCK_DIFFERENCE_MS, difference, 0)
-    # A clock that was set between the event and its upload may say anything.
+    # A clock that was set between the event and its upload may say anything; nothing happens after
+    # its arrival.
     moved = np.where(is_event, sent + shift, MIN_TIMESTAMP_MS)
-    return np.where(_is_plausible(moved), shift, 0)
+    return np.where(_is_plausible(moved) & (moved <= arrived + MAX_AHEAD_MS), shift, 0)
 
 
 def _is_plausible(ms: np.ndarray) -> np.ndarray:

@@ -5,7 +5,13 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from clickstream_dagster.batches.objects import RawObject, list_objects, relative_key
+from clickstream_dagster.batches.objects import (
+    RawObject,
+    list_objects,
+    relative_key,
+    would_list,
+)
+from clickstream_dagster.errors import SettingError
 from clickstream_dagster.processing import workers
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.settings import BatchSettings
@@ -20,9 +26,15 @@ def process_source(
     """
     console = Console(stderr=True)
     # Settings are checked before anything is listed or started.
-    checked = settings(batch=batch or "unnamed")
+    checked = settings(batch="unnamed" if batch is None else batch)
+    if would_list(source, f"{checked.sink}/{checked.project_id}"):
+        raise SettingError(
+            f"the sink {checked.sink} lies in the source {source}, so that the lake's own files"
+            " would be read as raw objects: name a sink beside it, or a folder in it that begins"
+            " with _"
+        )
     objects = list(list_objects(source, s3=checked.s3))
-    chosen = settings(batch=batch or batch_name(source, objects))
+    chosen = settings(batch=batch_name(source, objects) if batch is None else batch)
     if not objects:
         console.print(f"{source} holds no raw objects: the batch is empty", style="yellow")
     with console.status(f"batch {chosen.batch}: starting {engine}") as status:
@@ -37,7 +49,10 @@ def process_source(
             status.update(f"batch {chosen.batch}: {message}")
 
         with spark_session(engine) as spark:
-            return process_batch(spark, chosen, objects, tell)
+            counters = process_batch(spark, chosen, objects, tell)
+    if problem := counters.imbalance():
+        console.print(f"the counters do not add up, please report it: {problem}", style="red")
+    return counters
 
 
 def batch_name(source: str, objects: Sequence[RawObject]) -> str:

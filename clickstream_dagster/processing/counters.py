@@ -71,8 +71,3 @@ class BatchCounters:
         if self.events != events:
             return f"{self.events} events came in, {events} are accounted for"
         return None
-
-    @property
-    def balanced(self) -> bool:
-        """Whether every record is accounted for."""
-        return self.imbalance() is None

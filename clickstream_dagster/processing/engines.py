@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ENGINES = ("sail", "spark")
+CONNECT_SECONDS = 20.0
+"""For how long a Spark Connect server may be silent before it is taken to be none."""
 
 
 @contextmanager
@@ -40,7 +42,8 @@ def sail_server() -> Iterator[str]:
 def spark_session(engine: str) -> "Iterator[SparkSession]":
     """Give a Spark session on `sail`, `spark` (local JVM) or an `sc://host:port` address.
 
-    Raises EngineError for any other engine, and for `spark` without a Java runtime.
+    Raises EngineError for any other engine, for `spark` without a Java runtime, and for an address
+    where nobody answers.
     """
     from pyspark.sql import SparkSession
 
@@ -50,6 +53,7 @@ def spark_session(engine: str) -> "Iterator[SparkSession]":
             session = _local_session()
         else:
             address = stack.enter_context(sail_server()) if engine == "sail" else engine
+            require_answer(address)
             session = SparkSession.builder.remote(address).create()
             prepare(session, in_this_process=engine == "sail")
         stack.callback(session.stop)
@@ -65,6 +69,30 @@ def check_engine(engine: str) -> None:
         )
     if engine == "spark":
         _require_java()
+
+
+def require_answer(address: str) -> None:
+    """Raise EngineError unless a server answers at a Spark Connect address in CONNECT_SECONDS.
+
+    The client itself tries for ten minutes, which is right for a server that it has spoken with.
+    """
+    import grpc
+    from pyspark.errors import PySparkException
+    from pyspark.sql.connect.client import DefaultChannelBuilder
+
+    try:
+        channel = DefaultChannelBuilder(address).toChannel()
+    except (PySparkException, ValueError) as error:
+        raise EngineError(f"engine {address}: {error}; write sc://host:port") from error
+    try:
+        grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
+    except grpc.FutureTimeoutError as error:
+        raise EngineError(
+            f"no Spark Connect server answers at {address} within {CONNECT_SECONDS:g} s; start it,"
+            " or correct the address and what lies between"
+        ) from error
+    finally:
+        channel.close()
 
 
 def prepare(session: "SparkSession", *, in_this_process: bool) -> None:

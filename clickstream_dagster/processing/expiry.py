@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from clickstream_dagster.errors import LakeError
 from clickstream_dagster.processing.attempt import remove_killed, staged_attempts
-from clickstream_dagster.processing.lake import Lake, files_of
+from clickstream_dagster.processing.lake import Lake, files_of, folder_of
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -61,7 +61,7 @@ def expire_snapshots(
         )
         unneeded = (held.data | held.metadata) - kept.data - kept.metadata
         size = sum(
-            file.bytes for file in lake.storage.files(_folder(table)) if file.path in unneeded
+            file.bytes for file in lake.storage.files(folder_of(table)) if file.path in unneeded
         )
         if not dry_run:
             lake.storage.remove(sorted(unneeded))
@@ -79,7 +79,7 @@ def remove_orphans(lake: Lake, name: str, before: float, *, dry_run: bool) -> tu
     alone. Gives how many went, and their bytes.
     """
     # Files first, then what is needed: a file that is committed in between is needed.
-    folder = _folder(lake.table(name))
+    folder = folder_of(lake.table(name))
     found = [file for file in lake.storage.files(folder) if file.written < before]
     attempts = {attempt.id for attempt in staged_attempts(lake)}
     table = lake.table(name)
@@ -120,7 +120,3 @@ def remove_stale_staging(lake: Lake, before: float, *, dry_run: bool) -> tuple[i
             count += 1
             size += sum(file.bytes for file in attempt.files)
     return count, size
-
-
-def _folder(table: "Table") -> str:
-    return table.location().removeprefix("file://")

@@ -15,7 +15,7 @@ from clickstream_dagster.batches.objects import RawObject
 from clickstream_dagster.errors import LakeError
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.counters import BatchCounters
-from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.processing.lake import TABLES, Lake
 from clickstream_dagster.processing.merge_pass import merge_and_commit
 from clickstream_dagster.processing.plugins import (
     ENRICHMENTS,
@@ -48,6 +48,9 @@ def process_batch(
     steps = load_steps(settings)
     lake = Lake(settings.sink, settings.project_id, settings.s3)
     with clear_errors(settings, steps), Attempt(lake, settings.batch) as attempt:
+        # What is wrong with them is told before the events are read.
+        for name in TABLES:
+            lake.table(name)
         staged = stage(spark, steps, settings, objects, lake.storage, attempt.directory, tell)
         return merge_and_commit(spark, settings, lake, attempt, staged, tell)
 
@@ -55,7 +58,11 @@ def process_batch(
 def load_steps(settings: BatchSettings) -> list[Plugin]:
     """Give the transformer and the enrichments, checked. Raises PluginError."""
     context = PluginContext(
-        settings.project_id, settings.app_ids, settings.geo_database, settings.root
+        settings.project_id,
+        settings.app_ids,
+        settings.geo_database,
+        settings.root,
+        settings.correct_clocks,
     )
     steps = [
         load_plugin(settings.transformer, TRANSFORMERS, context),

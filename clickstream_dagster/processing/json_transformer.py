@@ -12,9 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clickstream_dagster.processing.bad_reasons import BadReason
+from clickstream_dagster.processing.clocks import clock_shift
 from clickstream_dagster.processing.events import EVENT, conform
 from clickstream_dagster.processing.json_values import JsonBatch
-from clickstream_dagster.processing.limits import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS, SLICE_EVENTS
+from clickstream_dagster.processing.limits import (
+    MAX_AHEAD_MS,
+    MAX_EVENTS_A_BODY,
+    MAX_TIMESTAMP_MS,
+    MIN_TIMESTAMP_MS,
+    SLICE_EVENTS,
+)
 from clickstream_dagster.processing.plugins import ArrowPlugin
 from clickstream_dagster.processing.requests import body_fault, envelope
 
@@ -69,8 +76,9 @@ class JsonTransformer(ArrowPlugin):
         for events, request, position in event_slices(json):
             given = self.columns(json, events, bare.take(pa.array(request)))
             columns = of_requests(requests, request, position) | given
-            reason = _bad_reason(columns, json.is_object(events))
             time = plausible_ms(columns["event_timestamp"])
+            ahead = is_ahead(time, columns, correct_clocks=self.context.correct_clocks)
+            reason = _bad_reason(columns, ahead, json.is_object(events))
             days = pc.divide(time, _DAY_MS)
             columns |= {
                 "event_timestamp": time,
@@ -100,23 +108,28 @@ class JsonTransformer(ArrowPlugin):
 def event_slices(json: JsonBatch) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Give the elements of bodies, some thousands at a time: nodes, requests and places there.
 
-    What is repeated for each event of a request (its address, its envelope) then stays small,
-    however many elements a body has.
+    What is repeated for each event of a request (its address, its envelope) then stays small. Of a
+    body with more than MAX_EVENTS_A_BODY elements there are none.
     """
-    events, first = json.elements(json.roots)
-    request = np.repeat(np.arange(json.size), np.diff(first))
+    events, first = json.root_elements
+    counts = json.element_counts
+    request = np.repeat(np.arange(json.size), counts)
     position = (np.arange(len(events)) - first[request]).astype(np.int32)
+    if (too_many := counts > MAX_EVENTS_A_BODY).any():
+        kept = ~too_many[request]
+        events, request, position = events[kept], request[kept], position[kept]
     for start in range(0, len(events), SLICE_EVENTS):
         part = slice(start, start + SLICE_EVENTS)
         yield events[part], request[part], position[part]
 
 
-def _bad_reason(columns: Columns, is_object: np.ndarray) -> pa.StringArray:
+def _bad_reason(columns: Columns, ahead: np.ndarray, is_object: np.ndarray) -> pa.StringArray:
     time = columns["event_timestamp"]
     out_of_range = pc.and_(time.is_valid(), plausible_ms(time).is_null())
     reason = pc.if_else(
-        out_of_range, BadReason.TIMESTAMP_OUT_OF_RANGE.value, pa.scalar(None, pa.string())
+        pa.array(ahead), BadReason.TIMESTAMP_IN_FUTURE.value, pa.scalar(None, pa.string())
     )
+    reason = pc.if_else(out_of_range, BadReason.TIMESTAMP_OUT_OF_RANGE.value, reason)
     for name, missing in reversed(_MISSING.items()):
         lacks = columns[name].is_null()
         if pa.types.is_string(columns[name].type):
@@ -139,6 +152,25 @@ def plausible_ms(ms: pa.Int64Array) -> pa.Int64Array:
     """Give times of the years 2000 to 2099, ms UTC; others are null."""
     plausible = pc.and_(pc.greater_equal(ms, MIN_TIMESTAMP_MS), pc.less(ms, MAX_TIMESTAMP_MS))
     return pc.if_else(plausible, ms, pa.scalar(None, pa.int64()))
+
+
+CLOCK_COLUMNS = ("ingest_timestamp", "upload_timestamp")
+"""Columns of REQUEST that tell the time."""
+
+
+def is_ahead(time: pa.Int64Array, of_request: Columns, *, correct_clocks: bool) -> np.ndarray:
+    """Mark events that are more than MAX_AHEAD_MS ahead of their arrival, with clocks corrected.
+
+    `time` are plausible times, ms UTC; an event without one is not marked.
+    """
+    arrived = np.asarray(of_request["ingest_timestamp"])
+    sent = np.asarray(time.fill_null(MIN_TIMESTAMP_MS))
+    if not (sent > arrived + MAX_AHEAD_MS).any():
+        return np.full(len(sent), False)
+    if correct_clocks:
+        uploaded = np.asarray(of_request["upload_timestamp"].fill_null(MIN_TIMESTAMP_MS - 1))
+        sent = sent + clock_shift(sent, arrived, uploaded)
+    return sent > arrived + MAX_AHEAD_MS
 
 
 def envelopes(requests: pa.RecordBatch, request: np.ndarray) -> pa.StringArray:

@@ -98,6 +98,16 @@ class JsonBatch:
         """
         return self._children(owners, OBJECT)
 
+    @cached_property
+    def root_elements(self) -> tuple[np.ndarray, np.ndarray]:
+        """The elements of the texts that are arrays, and where each text's begin: see elements."""
+        return self.elements(self.roots)
+
+    @property
+    def element_counts(self) -> np.ndarray:
+        """The number of elements of each text that is an array, 0 for others."""
+        return np.diff(self.root_elements[1])
+
     def elements(self, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Give the elements of the arrays among the owners, and where each owner's begin."""
         return self._children(owners, ARRAY)

@@ -15,7 +15,8 @@ class MemberLimits:
     """What members are held to, and the reason that each broken limit gives.
 
     Names match `name`. Values have at most `value_characters`, those of names that begin with _
-    at most `preset_value_characters`.
+    at most `preset_value_characters`. `no_value` is of members whose value is not where it should
+    be.
     """
 
     members: int
@@ -27,29 +28,42 @@ class MemberLimits:
     invalid_name: str
     name_too_long: str
     value_too_long: str
+    no_value: str
 
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """Members that broke a limit: their nodes, their rows, and why."""
+    """Parts of events that broke a limit: their nodes, the rows of the events, and why."""
 
     nodes: np.ndarray
     rows: np.ndarray
     reasons: np.ndarray
 
+    @classmethod
+    def of(
+        cls, nodes: np.ndarray, broken: np.ndarray, reason: str, rows: np.ndarray | None = None
+    ) -> "Discarded":
+        """Give the marked ones of nodes, for one reason; without `rows` there is a node a row."""
+        places = np.flatnonzero(broken)
+        reasons = np.full(len(places), reason, object)
+        return cls(nodes[places], places if rows is None else rows[places], reasons)
+
 
 class KeyValues:
     """The members of many objects, one object a row; `nodes` are their values."""
 
-    def __init__(self, json: JsonBatch, nodes: np.ndarray, offsets: np.ndarray) -> None:
+    def __init__(
+        self, json: JsonBatch, owners: np.ndarray, nodes: np.ndarray, offsets: np.ndarray
+    ) -> None:
         self._json = json
+        self._owners = owners
         self.nodes = nodes
         self._offsets = offsets
 
     @classmethod
     def of(cls, json: JsonBatch, owners: np.ndarray) -> "KeyValues":
         """Give the members of the owners; one that is no object has none."""
-        return cls(json, *json.members(owners))
+        return cls(json, owners, *json.members(owners))
 
     def only(self, *names: str) -> "KeyValues":
         """Give the members with one of the keys."""
@@ -66,19 +80,23 @@ class KeyValues:
         if keep.all():
             return self
         offsets = np.concatenate([[0], np.cumsum(keep)])[self._offsets].astype(np.int32)
-        return KeyValues(self._json, self.nodes[keep], offsets)
+        return KeyValues(self._json, self._owners, self.nodes[keep], offsets)
 
     def within(
         self, limits: MemberLimits, value_of: Callable[[np.ndarray], np.ndarray] | None = None
     ) -> tuple["KeyValues", Discarded]:
         """Give the members that keep the limits, and the others.
 
-        Of too many members the first ones stay. `value_of` gives the nodes of the values where
-        those are not the members themselves.
+        Of too many members the first ones stay, and what is told of is their object, once: it may
+        have a million. `value_of` gives the nodes of the values where those are not the members
+        themselves.
         """
         nodes = self.nodes
-        rows = np.repeat(np.arange(len(self._offsets) - 1), np.diff(self._offsets))
+        sizes = np.diff(self._offsets)
+        rows = np.repeat(np.arange(len(sizes)), sizes)
         values = nodes if value_of is None else value_of(nodes)
+        excess = np.arange(len(nodes)) - self._offsets[rows] >= limits.members
+        has_excess = sizes > limits.members
         keys = self._json.keys
         long_value = self._json.is_longer(values, limits.value_characters)
         if long_value.any():
@@ -89,15 +107,20 @@ class KeyValues:
         reasons = np.full(len(nodes), None, object)
         # The last reason that applies counts.
         for breaks, reason in (
-            (np.arange(len(nodes)) - self._offsets[rows] >= limits.members, limits.too_many),
+            ((values < 0) & ~self._json.is_missing(nodes), limits.no_value),
             (long_value, limits.value_too_long),
             (self._json.has_key(nodes, names_invalid), limits.invalid_name),
             (self._json.has_key(nodes, names_too_long), limits.name_too_long),
         ):
             if breaks.any():
                 reasons[breaks] = reason
-        broken = np.not_equal(reasons, None)
-        return self._kept(~broken), Discarded(nodes[broken], rows[broken], reasons[broken])
+        broken = np.not_equal(reasons, None) & ~excess
+        whole = Discarded.of(self._owners, has_excess, limits.too_many)
+        return self._kept(~(broken | excess)), Discarded(
+            np.concatenate([nodes[broken], whole.nodes]),
+            np.concatenate([rows[broken], whole.rows]),
+            np.concatenate([reasons[broken], whole.reasons]),
+        )
 
     def typed(self) -> dict[str, pa.Array]:
         """Type the values by their JSON type, as JsonBatch.typed does."""

@@ -38,7 +38,7 @@ TABLES: Mapping[str, tuple[pa.Schema, tuple[str, ...]]] = {
 
 TABLE_PROPERTIES = {
     "write.parquet.compression-codec": "zstd",
-    # A commit on top of another writer's must look at its rows first: see job.
+    # A commit on top of another writer's must look at its rows first: see merge_pass.
     "commit.retry.num-retries": "0",
     # Statistics of nested columns serve no reader and make manifests large.
     "write.metadata.metrics.default": "counts",
@@ -411,6 +411,11 @@ def files_of(table: "Table", snapshots: Sequence["Snapshot"]) -> SnapshotFiles:
             for path in (*manifests, *(snapshot.manifest_list for snapshot in snapshots))
         },
     )
+
+
+def folder_of(table: "Table") -> str:
+    """Give the path of a table's folder, as storages take it."""
+    return table.location().removeprefix("file://")
 
 
 def file_schema(table: "Table") -> pa.Schema:

@@ -7,6 +7,10 @@ MAX_RECORD_BYTES = 16 << 20
 # What a request body may grow to when it is unpacked. The SDKs send at most 512 KB.
 MAX_BODY_BYTES = 32 << 20
 
+# Elements of a request body. The SDKs send some hundreds at most; a body of zeros may hold
+# millions, and each would be a bad record.
+MAX_EVENTS_A_BODY = 20_000
+
 # Clocks outside of these years say nothing about when something happened. ms since 1970.
 MIN_TIMESTAMP_MS = 946_684_800_000  # 2000-01-01
 MAX_TIMESTAMP_MS = 4_102_444_800_000  # 2100-01-01
@@ -44,6 +48,9 @@ MAX_FIELD_CHARACTERS = 1_024
 # How far a device's clock may be off the collector's before its events are shifted. Less is left
 # alone: the copies of a retried event then keep one time, whenever they arrive.
 MAX_CLOCK_DIFFERENCE_MS = 600_000
+
+# How far ahead of its arrival an event may be, for clocks that no time of upload corrects.
+MAX_AHEAD_MS = 86_400_000
 
 # Events that tell about the user are kept however late they come.
 FRESHNESS_EXEMPT = ("_first_open", "_first_visit", "_profile_set")

@@ -18,7 +18,14 @@ from clickstream_dagster.errors import LakeError
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.engines import parallelism
-from clickstream_dagster.processing.lake import ATTEMPT, TABLES, Lake, LakeFile, file_schema
+from clickstream_dagster.processing.lake import (
+    ATTEMPT,
+    TABLES,
+    Lake,
+    LakeFile,
+    file_schema,
+    folder_of,
+)
 from clickstream_dagster.processing.merging import (
     MergeUnit,
     WriteRule,
@@ -207,7 +214,7 @@ def write_rule(lake: Lake, table: "Table", settings: BatchSettings, attempt: Att
     """Give where and how data files of a table are written."""
     return WriteRule(
         storage=lake.storage,
-        location=table.location().removeprefix("file://"),
+        location=folder_of(table),
         partition=TABLES[table.name()[-1]][1],
         schema=file_schema(table),
         batch=settings.batch,

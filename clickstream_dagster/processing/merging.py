@@ -315,7 +315,7 @@ def write_bad_rows(
     rule: WriteRule,
     will_write: Callable[[list[str]], None],
 ) -> tuple[list[str], int]:
-    """Write the staged bad rows, a file per day of arrival, batch by batch.
+    """Write the staged bad rows, a file per day of arrival, day by day and batch by batch.
 
     `lake_files` are the files with rows of other batches and their days: a record that one of
     these rows has, or that came twice, is not written again. `will_write` is told of each folder
@@ -323,24 +323,35 @@ def write_bad_rows(
     """
     written: list[str] = []
     repeated = 0
-    seen: dict[date, set[bytes]] = {}
-    with ExitStack() as stack:
-        files: dict[date, _DataFiles] = {}
-        for path in paths:
-            source = stack.enter_context(rule.storage.open(path))
-            reader = pa.ipc.open_file(source)
-            for place in range(reader.num_record_batches):
-                rows = pa.Table.from_batches([reader.get_batch(place)])
-                for day in pc.unique(rows.column("ingest_date")).to_pylist():
-                    if day not in files:
-                        will_write([partition_folder(rule.location, ingest_date=day)])
-                        seen[day] = _bad_records(lake_files, day, rule)
-                        files[day] = stack.enter_context(_DataFiles(rule, f"bad-{day}", written))
-                    part = rows.filter(pc.equal(rows.column("ingest_date"), day))
-                    new = [_is_new(key, seen[day]) for key in bad_keys(part)]
-                    repeated += len(new) - sum(new)
-                    files[day].write(part.filter(pa.array(new)))
+    # Day by day: one file is open at a time, and the keys of one day are in memory.
+    for day, places in sorted(_places_of_days(paths, rule.storage).items()):
+        will_write([partition_folder(rule.location, ingest_date=day)])
+        seen = _bad_records(lake_files, day, rule)
+        with _DataFiles(rule, f"bad-{day}", written) as files:
+            for path, numbers in places.items():
+                with rule.storage.open(path) as source:
+                    reader = pa.ipc.open_file(source)
+                    for number in numbers:
+                        rows = pa.Table.from_batches([reader.get_batch(number)])
+                        part = rows.filter(pc.equal(rows.column("ingest_date"), day))
+                        new = [_is_new(key, seen) for key in bad_keys(part)]
+                        repeated += len(new) - sum(new)
+                        files.write(part.filter(pa.array(new)))
     return written, repeated
+
+
+def _places_of_days(paths: Sequence[str], storage: Storage) -> dict[date, dict[str, list[int]]]:
+    """Give, for each day of arrival, the staged files with its rows and which batches of them."""
+    found: dict[date, dict[str, list[int]]] = {}
+    for path in paths:
+        with storage.open(path) as source:
+            column = pa.ipc.open_file(source).schema.get_field_index("ingest_date")
+            options = pa.ipc.IpcReadOptions(included_fields=[column])
+            reader = pa.ipc.open_file(source, options=options)
+            for number in range(reader.num_record_batches):
+                for day in pc.unique(reader.get_batch(number).column(0)).to_pylist():
+                    found.setdefault(day, {}).setdefault(path, []).append(number)
+    return found
 
 
 def _is_new(key: bytes, seen: set[bytes]) -> bool:

@@ -38,12 +38,14 @@ class PluginContext:
 
     `geo_database` is the path of an MMDB file with cities, or None. `root` is the directory that
     relative paths of a config start from: the Dagster project, or where the command runs.
+    `correct_clocks` says whether the job shifts the times of wrong clocks behind the transformer.
     """
 
     project_id: str
     app_ids: tuple[str, ...]
     geo_database: str | None = None
     root: str = ""
+    correct_clocks: bool = True
 
     def path(self, path: str) -> str:
         """Give a path of a config as an absolute one."""

@@ -19,6 +19,7 @@ _CHUNK = 1 << 20
 _PART = 16 << 20
 _READS = 4
 _GZIP_MAGIC = b"\x1f\x8b"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors write one in front
 _SALVAGE_STEP = 4_096
 _GZIP = 31  # zlib's window bits for the gzip container
 
@@ -136,12 +137,13 @@ class _S3Object(io.RawIOBase):
 def read_lines(stream: BinaryIO) -> Iterator[pa.BinaryArray]:
     """Give the lines of a raw object, gzip or plain, as arrays of some megabytes.
 
-    A line keeps its end, and an empty one is a line. Memory stays bounded whatever the object
-    holds: of a line longer than MAX_RECORD_BYTES only that many bytes are given. Raises
-    BrokenObjectError behind the last whole line when the object is cut or damaged.
+    A line keeps its end, and an empty one is a line; a byte order mark is none of the first one's.
+    Memory stays bounded whatever the object holds: of a line longer than MAX_RECORD_BYTES only that
+    many bytes are given. Raises BrokenObjectError behind the last whole line when the object is cut
+    or damaged.
     """
     rest = b""
-    skipping = False
+    skipping = begun = False
     source = _inflate(stream)
     while True:
         try:
@@ -154,6 +156,8 @@ def read_lines(stream: BinaryIO) -> Iterator[pa.BinaryArray]:
             _, found, data = data.partition(b"\n")
             skipping = not found
         block = rest + data
+        if not begun and len(block) >= len(_BYTE_ORDER_MARK):
+            block, begun = block.removeprefix(_BYTE_ORDER_MARK), True
         end = block.rfind(b"\n") + 1
         if end:
             yield _lines(block[:end])

@@ -115,10 +115,26 @@ def replay_bad_records(
         total.chosen.update(found.records)
         for number, slice_ in enumerate(found.slices, 1):
             started = time.monotonic()
-            with Attempt(lake, _LOCK) as attempt:
-                _SliceReplay(spark(), settings, selection, lake, steps, attempt, tell).run(
-                    slice_, total
+            counters: BatchCounters | None = None
+            for _ in range(COMMIT_TRIES):
+                # An attempt commits to a table once: what it writes beside that is known by it.
+                with Attempt(lake, _LOCK) as attempt:
+                    part = _SliceReplay(spark(), settings, selection, lake, steps, attempt, tell)
+                    outcome = part.run(slice_)
+                # To a later try, what the first one has written is a duplicate.
+                counters = counters or outcome.counters
+                if outcome.done:
+                    break
+                tell("a batch of these records was run meanwhile: merging again")
+            else:
+                raise LakeError(
+                    "batches of the bad records were run again and again meanwhile; wait for their"
+                    " end, then replay again"
                 )
+            bad_repeated = outcome.counters.bad_repeated
+            total.batch.add(counters.as_dict() | {"bad_repeated": bad_repeated})
+            total.replayed.update(outcome.replayed)
+            total.mended.update(outcome.mended)
             tell(
                 f"replayed part {number} of {len(found.slices)} in"
                 f" {time.monotonic() - started:.1f} s: {total.mended.total():,} of"
@@ -134,6 +150,16 @@ def preview(settings: BatchSettings, selection: Selection) -> Found:
 
 
 @dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a try at a slice has done; if not `done`, `bad_event` is as before."""
+
+    counters: BatchCounters
+    replayed: Counter[str]
+    mended: Counter[str]
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _SliceReplay:
     spark: "SparkSession"
     settings: BatchSettings
@@ -143,8 +169,8 @@ class _SliceReplay:
     attempt: Attempt
     tell: Progress
 
-    def run(self, slice_: Slice, total: ReplayCounters) -> None:
-        """Replay and commit a slice, and add what became of it to the total."""
+    def run(self, slice_: Slice) -> _Outcome:
+        """Replay and commit a slice."""
         # No other rows have this name, so none are taken for an earlier attempt's.
         settings = replace(self.settings, batch=f"replay-{self.attempt.id}")
         objects = sorted(slice_.batches)
@@ -156,24 +182,14 @@ class _SliceReplay:
         staged, replayed = self._staged(settings, slice_, batches)
         still_bad = staged_bad_keys(self.lake.storage, staged.bad_paths)
         gone = replayed.keys() - still_bad
-        for _ in range(COMMIT_TRIES):
-            counters = self._commit(settings, staged, slice_, gone)
-            if counters is not None:
-                break
-            self.tell("a batch of these records was run meanwhile: merging again")
-        else:
-            raise LakeError(
-                "batches of the bad records were run again and again meanwhile; wait for their"
-                " end, then replay again"
-            )
-        total.batch.add(counters.as_dict())
-        total.replayed.update(replayed.values())
-        total.mended.update(replayed[key] for key in gone)
+        counters, done = self._commit(settings, staged, slice_, gone)
+        mended = Counter(replayed[key] for key in gone)
+        return _Outcome(counters, Counter(replayed.values()), mended, done)
 
     def _commit(
         self, settings: BatchSettings, staged: Staged, slice_: Slice, gone: Collection[bytes]
-    ) -> BatchCounters | None:
-        """Commit both tables; give the counts, None when it has to be done again."""
+    ) -> tuple[BatchCounters, bool]:
+        """Commit both tables; give the counts, and False when it has to be done again."""
         before = _snapshot_id(self.lake)
         counters = with_retries(
             self.lake,
@@ -193,7 +209,7 @@ class _SliceReplay:
             self.tell,
             lambda: self._commit_bad(settings, staged, counters, slice_, gone, before),
         )
-        return counters if done else None
+        return counters, done
 
     def _staged(
         self, settings: BatchSettings, slice_: Slice, batches: OriginalBatches

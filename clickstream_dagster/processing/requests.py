@@ -20,6 +20,7 @@ from clickstream_dagster.processing.json_values import JsonBatch
 from clickstream_dagster.processing.limits import (
     MAX_BODY_BYTES,
     MAX_ENVELOPE_CHARACTERS,
+    MAX_EVENTS_A_BODY,
     MAX_REQUEST_TEXT_CHARACTERS,
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
@@ -54,6 +55,7 @@ request with a `bad_reason` has no body; it must be passed on as one bad row.
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLANK = " \t\r\n"
+_BLANK_BYTES = np.frombuffer(b" \t\r\n\v\f", np.uint8)
 _BYTE_ORDER_MARK = "\ufeff"  # some clients send one in front
 _BATCH_BYTES = 16 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -167,9 +169,13 @@ def _without_blank(lines: pa.BinaryArray, raw: RawObject, first: int) -> _Lines:
     numbers = np.arange(first, first + len(lines))
     # Only a short line can be a blank one.
     short = np.flatnonzero(np.asarray(pc.less(pc.binary_length(lines), 8)))
-    blank = [place for place in short if not lines[place].as_py().strip()]
-    if blank:
-        keep = ~np.isin(np.arange(len(lines)), blank)
+    if len(short):
+        _, offsets, data = lines.take(pa.array(short)).buffers()
+        ends = np.frombuffer(offsets, np.int32)[: len(short) + 1]
+        printed = np.isin(np.frombuffer(data, np.uint8)[: ends[-1]], _BLANK_BYTES, invert=True)
+        printed_before = np.concatenate([[0], np.cumsum(printed)])[ends]
+        keep = np.full(len(lines), True)
+        keep[short] = printed_before[1:] > printed_before[:-1]
         lines, numbers = lines.filter(pa.array(keep)), numbers[keep]
     return _Lines(lines, raw, numbers)
 
@@ -416,19 +422,25 @@ def _trimmed(text: str) -> str:
 
 
 def _gunzip(packed: bytes) -> bytes:
-    inflater = isal_zlib.decompressobj(wbits=31)
-    try:
-        out = inflater.decompress(packed, MAX_BODY_BYTES + 1)
-    except isal_zlib.error as error:
-        raise BadBodyError(
-            BadReason.UNDECODABLE_BODY, f"the gzip data is damaged: {error}"
-        ) from error
-    if len(out) > MAX_BODY_BYTES:
-        raise BadBodyError(
-            BadReason.BODY_TOO_LARGE, f"the body unpacks to more than {MAX_BODY_BYTES} bytes"
-        )
-    if not inflater.eof:
-        raise BadBodyError(BadReason.UNDECODABLE_BODY, "the gzip data ends in the middle")
+    """Unpack gzip, of one member or several, one behind the other (RFC 1952)."""
+    out = b""
+    while packed.startswith(_GZIP_MAGIC):
+        inflater = isal_zlib.decompressobj(wbits=31)
+        try:
+            out += inflater.decompress(packed, MAX_BODY_BYTES + 1 - len(out))
+        except isal_zlib.error as error:
+            raise BadBodyError(
+                BadReason.UNDECODABLE_BODY, f"the gzip data is damaged: {error}"
+            ) from error
+        if len(out) > MAX_BODY_BYTES:
+            raise BadBodyError(
+                BadReason.BODY_TOO_LARGE, f"the body unpacks to more than {MAX_BODY_BYTES} bytes"
+            )
+        if not inflater.eof:
+            raise BadBodyError(BadReason.UNDECODABLE_BODY, "the gzip data ends in the middle")
+        packed = inflater.unused_data.lstrip(b"\0")
+    if packed:
+        raise BadBodyError(BadReason.UNDECODABLE_BODY, "foreign bytes follow the gzip data")
     return out
 
 
@@ -437,9 +449,14 @@ def body_fault(
 ) -> tuple[pa.StringArray, pa.StringArray]:
     """Give why bodies hold no events, and the detail: known reasons, and what reading them found.
 
-    `json` holds the bodies. A body that is an array has no fault, also when it is empty.
+    `json` holds the bodies. A body that is an array has no fault, also when it is empty, but for
+    one of more than MAX_EVENTS_A_BODY elements.
     """
-    unread = np.asarray(reason.is_null()) & ~json.is_array(json.roots)
+    is_open = np.asarray(reason.is_null())
+    unread = is_open & ~json.is_array(json.roots)
+    too_many = is_open & (json.element_counts > MAX_EVENTS_A_BODY)
+    if too_many.any():
+        reason = pc.if_else(pa.array(too_many), BadReason.TOO_MANY_EVENTS.value, reason)
     for fault, why in (
         ((json.faults == json_scan.OK) & (json.roots >= 0), BadReason.NOT_AN_ARRAY),
         (json.faults == json_scan.NOT_JSON, BadReason.NOT_JSON),

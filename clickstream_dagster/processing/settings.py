@@ -47,7 +47,7 @@ class BatchSettings:
             if not APP_ID.fullmatch(app_id):
                 raise SettingError(f"app id {app_id!r}: write {APP_ID_RULE}")
         if not self.batch:
-            raise SettingError("the batch has no name")
+            raise SettingError("the batch's name is empty: write one, or leave it out")
         if not 1 <= self.freshness_hours <= _MOST_FRESHNESS_HOURS:
             raise SettingError(
                 f"freshness is {self.freshness_hours} hours: write 1 to {_MOST_FRESHNESS_HOURS:,}"

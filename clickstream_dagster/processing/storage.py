@@ -7,6 +7,7 @@ picklable: a task takes its storage along, to another machine, too.
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Storage(Protocol):
         """Give the bytes of a small file."""
 
     def write(self, path: str, body: bytes) -> None:
-        """Write a small file, with the folders above it."""
+        """Write a small file, with the folders above it: whole, or not at all."""
 
     def names(self, folder: str, start: str = "") -> list[str]:
         """Give the names directly in a folder, of files and folders, that begin with `start`."""
@@ -98,9 +99,14 @@ class LocalStorage:
             return file.read()
 
     def write(self, path: str, body: bytes) -> None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
+        folder, name = os.path.split(path)
+        os.makedirs(folder, exist_ok=True)
+        part = os.path.join(folder, f".{name}.{uuid.uuid4().hex}")
+        with open(part, "wb") as file:
             file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
 
     def names(self, folder: str, start: str = "") -> list[str]:
         try:

@@ -62,6 +62,22 @@ class _Workers:
                 )
             return self._executor.submit(function, *values)
 
+    @contextmanager
+    def engine(self) -> Iterator[None]:
+        """Count an engine in the block; the processes end with the last one."""
+        with self._lock:
+            self.engines += 1
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            with self._lock:
+                self.engines -= 1
+                last = not self.engines
+            if last:
+                self.stop(at_once=failed)
+
     def stop(self, *, at_once: bool) -> None:
         """End the processes; without `at_once` when they have done what they were given."""
         with self._lock:
@@ -87,15 +103,8 @@ def _load() -> None:
 def worker_processes() -> Iterator[None]:
     """Let `in_worker` use a process a core in the block; they are started when first needed."""
     keep_freed_memory()
-    _workers.engines += 1
-    failed = True
-    try:
+    with _workers.engine():
         yield
-        failed = False
-    finally:
-        _workers.engines -= 1
-        if not _workers.engines:
-            _workers.stop(at_once=failed)
 
 
 def in_worker(batches: Iterator[pa.RecordBatch], function: Apply) -> Iterator[pa.RecordBatch]:

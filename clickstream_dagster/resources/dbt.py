@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from clickstream_dagster.batches.s3 import S3Access
@@ -31,8 +31,8 @@ class ModelError(ClickstreamError):
 class Warehouse:
     """Where models come from and go to: a lake, a project in it, a DuckDB file.
 
-    `s3` is how a lake on S3 is reached; `definitions` are what the models go by. With
-    `check_everything` tests look at the whole history.
+    `s3` is how a lake on S3 is reached; `definitions` are what the models go by. Tests
+    look at the days of the last load, with `check_everything` at the whole history.
     """
 
     sink: Path | str
@@ -92,12 +92,8 @@ def dbt_project_dir() -> Path:
     raise ModelError(f"no dbt project beside or inside {package}: install the package again")
 
 
-def build_models(
-    warehouse: Warehouse, *, full_refresh: bool = False, check_everything: bool = False
-) -> None:
+def build_models(warehouse: Warehouse, *, full_refresh: bool = False) -> None:
     """Build and test the models. Raises ModelError when a model or a test fails.
-
-    Tests look at the days of the last load, or with `check_everything` at the whole history.
 
     A lake that holds nothing of the project is a mistake here, not an empty result.
     """
@@ -109,7 +105,7 @@ def build_models(
         )
     run_dbt(
         ["build", *WITHOUT_UNIT_TESTS, *(["--full-refresh"] if full_refresh else [])],
-        replace(warehouse, check_everything=check_everything),
+        warehouse,
     )
 
 

@@ -71,6 +71,7 @@ def _session(engine: str) -> "Iterator[SparkSession]":
 
     with ExitStack() as stack:
         address = stack.enter_context(engines.sail_server()) if engine == "sail" else engine
+        engines.require_answer(address)
         session = LazyPySparkResource(spark_config={"spark.remote": address}).spark_session
         engines.prepare(session, in_this_process=engine == "sail")
         stack.callback(session.stop)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("clickstream.ip")
 
+_KEPT_CHARACTERS = 64
 _FIELDS = ("city", "continent", "country", "metro", "region", "sub_continent")
 _TYPE = pa.struct([(name, pa.string()) for name in _FIELDS])
 
@@ -73,13 +74,18 @@ class IpEnrichment(ArrowPlugin):
             return
         _, reader = shared_database(self.context.geo_database, self._pinned)
 
-        @lru_cache(maxsize=200_000)
         def place(text: str) -> tuple[str | None, ...] | None:
             address = first_public_address(text)
             return place_of(reader, address) if address else None
 
+        kept = lru_cache(maxsize=200_000)(place)
+
+        def look_up(text: str) -> tuple[str | None, ...] | None:
+            # A list of proxies may be long, and hardly comes again.
+            return kept(text) if len(text) <= _KEPT_CHARACTERS else place(text)
+
         for batch in batches:
-            found = look_up_distinct(batch.column("ip"), place, _TYPE)
+            found = look_up_distinct(batch.column("ip"), look_up, _TYPE)
             fields = dict(zip(_FIELDS, found.flatten(), strict=True))
             yield with_fields(batch, "geo", fields)
 

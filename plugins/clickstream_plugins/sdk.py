@@ -14,8 +14,10 @@ from clickstream_dagster.processing import limits
 from clickstream_dagster.processing.bad_reasons import BadReason
 from clickstream_dagster.processing.events import EVENT, conform
 from clickstream_dagster.processing.json_transformer import (
+    CLOCK_COLUMNS,
     envelopes,
     event_slices,
+    is_ahead,
     of_requests,
     plausible_ms,
     unread_requests,
@@ -62,6 +64,7 @@ _ATTRIBUTES = MemberLimits(
     invalid_name=BadReason.INVALID_ATTRIBUTE_NAME.value,
     name_too_long=BadReason.ATTRIBUTE_NAME_TOO_LONG.value,
     value_too_long=BadReason.ATTRIBUTE_VALUE_TOO_LONG.value,
+    no_value=BadReason.WRONG_TYPE.value,
 )
 _USER_ATTRIBUTES = MemberLimits(
     members=limits.MAX_USER_ATTRIBUTES,
@@ -73,6 +76,7 @@ _USER_ATTRIBUTES = MemberLimits(
     invalid_name=BadReason.INVALID_USER_ATTRIBUTE_NAME.value,
     name_too_long=BadReason.USER_ATTRIBUTE_NAME_TOO_LONG.value,
     value_too_long=BadReason.USER_ATTRIBUTE_VALUE_TOO_LONG.value,
+    no_value=BadReason.WRONG_TYPE.value,
 )
 
 _DEVICE = {
@@ -95,7 +99,8 @@ _SCALARS = (
     *_OWN_COLUMNS,
     *("app_package_name", "app_version", "locale", "platform", "zone_offset"),
 )
-_FIELDS = (*_NEEDED, *_SCALARS, "attributes", "user", "event_dimensions", "ecommerce", "items")
+_OBJECTS = ("attributes", "user", "event_dimensions", "ecommerce")
+_FIELDS = (*_NEEDED, *_SCALARS, *_OBJECTS, "items")
 # Attributes with a column of their own; they are not repeated in event_params.
 _PRIVACY = {
     "_privacy_info_ads_storage": "ads_storage",
@@ -115,6 +120,8 @@ _REVENUE = "_user_ltv_revenue"
 _CURRENCY = "_user_ltv_currency"
 _SPECIAL_USER = (_USER_ID, _FIRST_TOUCH, _REVENUE, _CURRENCY)
 
+_OF_TIME = [BadReason.TIMESTAMP_OUT_OF_RANGE.value, BadReason.TIMESTAMP_IN_FUTURE.value]
+
 Nodes = Mapping[str, np.ndarray]
 Columns = dict[str, pa.Array]
 
@@ -127,17 +134,17 @@ class SdkTransformer(ArrowPlugin):
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Give the events of each batch of requests, and its bad records."""
         for requests in batches:
-            for columns in _transform(requests):
+            for columns in _transform(requests, self.context.correct_clocks):
                 columns["project_id"] = pa.repeat(
                     self.context.project_id, len(columns["request_id"])
                 )
                 yield from conform(pa.table(columns), EVENT).to_batches()
 
 
-def _transform(requests: pa.RecordBatch) -> Iterator[Columns]:
+def _transform(requests: pa.RecordBatch, correct_clocks: bool) -> Iterator[Columns]:
     json = JsonBatch(requests.column("body"))
     for events, request, position in event_slices(json):
-        yield from _slice(requests, json, events, request, position)
+        yield from _slice(requests, json, events, request, position, correct_clocks)
     unread = unread_requests(requests, json)
     if len(unread["request_id"]):
         yield unread
@@ -149,10 +156,16 @@ def _slice(
     events: np.ndarray,
     request: np.ndarray,
     position: np.ndarray,
+    correct_clocks: bool,
 ) -> Iterator[Columns]:
     fields = json.fields(events, _FIELDS)
     event_ms = plausible_ms(json.integers(fields["timestamp"]))
-    reason = _bad_reason(json, events, fields, event_ms)
+    ahead = is_ahead(
+        event_ms,
+        {name: requests.column(name).take(pa.array(request)) for name in CLOCK_COLUMNS},
+        correct_clocks=correct_clocks,
+    )
+    reason = _bad_reason(json, events, fields, event_ms, ahead)
 
     is_good = np.asarray(reason.is_null())
     if not is_good.all():
@@ -197,15 +210,51 @@ class _Parts:
         for name in _SCALARS:
             longer = json.is_longer(fields[name], limits.MAX_FIELD_CHARACTERS)
             if longer.any():
-                rows = np.flatnonzero(longer)
-                reasons = np.full(len(rows), BadReason.FIELD_TOO_LONG.value, object)
-                self.discarded.append(Discarded(fields[name][rows], rows, reasons))
+                self._discard(fields[name], longer, BadReason.FIELD_TOO_LONG)
                 self.fields[name] = np.where(longer, -1, fields[name])
+        for name in _OBJECTS:
+            self.require(fields[name], json.is_object(fields[name]))
+        self.require(fields["items"], self._all_objects(fields["items"]))
         self.attributes, broken = KeyValues.of(json, fields["attributes"]).within(_ATTRIBUTES)
         self.user, broken_user = KeyValues.of(json, fields["user"]).within(
             _USER_ATTRIBUTES, self.user_values
         )
         self.discarded += [part for part in (broken, broken_user) if len(part.nodes)]
+
+    def scalar(
+        self, nodes: np.ndarray, type_: pa.DataType, rows: np.ndarray | None = None
+    ) -> pa.Array:
+        """Give values with a type; one that does not fit it is discarded.
+
+        `rows` are the events that they are of; without it there is one an event.
+        """
+        values = _scalar(self.json, nodes, type_)
+        # Whatever there is fits a text.
+        if values.null_count and not pa.types.is_string(type_):
+            self.require(nodes, np.asarray(values.is_valid()), rows)
+        return values
+
+    def require(self, nodes: np.ndarray, fits: np.ndarray, rows: np.ndarray | None = None) -> None:
+        """Discard the parts of events that are there and do not fit."""
+        wrong = ~fits & ~self.json.is_missing(nodes)
+        if wrong.any():
+            self._discard(nodes, wrong, BadReason.WRONG_TYPE, rows)
+
+    def _discard(
+        self,
+        nodes: np.ndarray,
+        broken: np.ndarray,
+        reason: BadReason,
+        rows: np.ndarray | None = None,
+    ) -> None:
+        self.discarded.append(Discarded.of(nodes, broken, reason.value, rows))
+
+    def _all_objects(self, owners: np.ndarray) -> np.ndarray:
+        elements, offsets = self.json.elements(owners)
+        fits = self.json.is_array(owners)
+        wrong = np.flatnonzero(~self.json.is_object(elements))
+        fits[np.searchsorted(offsets, wrong, side="right") - 1] = False
+        return fits
 
     def user_values(self, entries: np.ndarray) -> np.ndarray:
         """Give the values of user attributes, each sent as {value, set_timestamp}."""
@@ -215,8 +264,8 @@ class _Parts:
         """Give the members under some keys of `attributes` or `user`, without those discarded."""
         found = self.json.fields(self.fields[owner], keys)
         if self.discarded:
-            broken = np.concatenate([part.nodes for part in self.discarded])
-            found = {key: np.where(np.isin(at, broken), -1, at) for key, at in found.items()}
+            kept = self.attributes.nodes if owner == "attributes" else self.user.nodes
+            found = {key: np.where(np.isin(at, kept), at, -1) for key, at in found.items()}
         return found
 
     def texts(self, field: str) -> pa.StringArray:
@@ -224,11 +273,16 @@ class _Parts:
 
 
 def _bad_reason(
-    json: JsonBatch, events: np.ndarray, fields: Nodes, event_ms: pa.Int64Array
+    json: JsonBatch,
+    events: np.ndarray,
+    fields: Nodes,
+    event_ms: pa.Int64Array,
+    ahead: np.ndarray,
 ) -> pa.StringArray:
     """Say why an event is bad, null for a good one."""
     reason = pa.nulls(len(events), pa.string())
     reasons = [
+        (ahead, BadReason.TIMESTAMP_IN_FUTURE),
         (np.asarray(event_ms.is_null()), BadReason.TIMESTAMP_OUT_OF_RANGE),
         (_has_invalid_name(json, fields["event_type"]), BadReason.INVALID_EVENT_NAME),
         *(
@@ -258,7 +312,7 @@ def _events(parts: _Parts, event_ms: pa.Int64Array, of_request: Columns) -> Colu
         platform = pc.coalesce(platform, of_request["platform"])
     dimensions = KeyValues.of(json, fields["event_dimensions"])
     return {
-        **{name: _scalar(json, fields[name], EVENT.field(name).type) for name in _OWN_COLUMNS},
+        **{name: parts.scalar(fields[name], EVENT.field(name).type) for name in _OWN_COLUMNS},
         **_from_attributes(parts),
         **_from_user(parts),
         "app_info": _struct(
@@ -270,8 +324,8 @@ def _events(parts: _Parts, event_ms: pa.Int64Array, of_request: Columns) -> Colu
                 "version": parts.texts("app_version"),
             },
         ),
-        "device": _device(json, fields),
-        "ecommerce": _record(json, fields["ecommerce"], ECOMMERCE),
+        "device": _device(parts),
+        "ecommerce": _record(parts, fields["ecommerce"], ECOMMERCE),
         "event_date": pa.array(np.asarray(event_ms) // _DAY_MS).cast(pa.int32()).cast(pa.date32()),
         "event_dimensions": dimensions.structs(dimensions.typed()),
         "event_id": parts.texts("event_id"),
@@ -280,7 +334,7 @@ def _events(parts: _Parts, event_ms: pa.Int64Array, of_request: Columns) -> Colu
         "event_server_timestamp_offset": pc.subtract(of_request["ingest_timestamp"], event_ms),
         "event_timestamp": event_ms,
         "geo": _struct(GEO, {"locale": parts.texts("locale")}),
-        "items": _items(json, fields["items"]),
+        "items": _items(parts, fields["items"]),
         "platform": platform,
         "user_pseudo_id": parts.texts("unique_id"),
         "app_id": app_id,
@@ -288,14 +342,17 @@ def _events(parts: _Parts, event_ms: pa.Int64Array, of_request: Columns) -> Colu
     }
 
 
-def _device(json: JsonBatch, fields: Nodes) -> pa.StructArray:
+def _device(parts: _Parts) -> pa.StructArray:
+    json, fields = parts.json, parts.fields
     columns = {
-        name: _scalar(json, fields[sent], DEVICE.field(name).type) for name, sent in _DEVICE.items()
+        name: parts.scalar(fields[sent], DEVICE.field(name).type) for name, sent in _DEVICE.items()
     }
     platform = json.texts(fields["platform"])
     is_web = np.asarray(pc.fill_null(pc.equal(pc.utf8_lower(platform), "web"), False))
     columns["operating_system"] = json.texts(np.where(is_web, -1, fields["platform"]))
-    columns["time_zone_offset_seconds"] = pc.divide(json.integers(fields["zone_offset"]), 1_000)
+    columns["time_zone_offset_seconds"] = pc.divide(
+        parts.scalar(fields["zone_offset"], pa.int64()), 1_000
+    )
     return _struct(DEVICE, columns)
 
 
@@ -325,21 +382,30 @@ def _struct(
     return pa.StructArray.from_arrays(arrays, fields=list(type_), mask=mask)
 
 
-def _record(json: JsonBatch, owners: np.ndarray, type_: pa.StructType) -> pa.StructArray:
+def _record(
+    parts: _Parts, owners: np.ndarray, type_: pa.StructType, rows: np.ndarray | None = None
+) -> pa.StructArray:
     """Give objects as a struct whose fields have their keys; what is no object is null."""
+    json = parts.json
     is_object = json.is_object(owners)
     if not is_object.any():
         return pa.nulls(len(owners), type_)
     fields = json.fields(owners, type_.names)
-    columns = {field.name: _scalar(json, fields[field.name], field.type) for field in type_}
+    columns = {field.name: parts.scalar(fields[field.name], field.type, rows) for field in type_}
     return _struct(type_, columns, ~is_object)
 
 
-def _items(json: JsonBatch, owners: np.ndarray) -> pa.ListArray:
+def _items(parts: _Parts, owners: np.ndarray) -> pa.ListArray:
+    """Give arrays of objects as lists of structs; elements that are none are left out."""
+    json = parts.json
     items, offsets = json.elements(owners)
+    keep = json.is_object(items)
+    if not keep.all():
+        offsets = np.concatenate([[0], np.cumsum(keep)])[offsets].astype(np.int32)
+        items = items[keep]
     return pa.ListArray.from_arrays(
         pa.array(offsets, mask=np.append(~json.is_array(owners), False)),
-        _record(json, items, ITEM),
+        _record(parts, items, ITEM, np.repeat(np.arange(len(owners)), np.diff(offsets))),
     )
 
 
@@ -362,11 +428,13 @@ def _from_attributes(parts: _Parts) -> Columns:
 def _from_user(parts: _Parts) -> Columns:
     """Give the columns that hold user attributes."""
     json = parts.json
-    special = {
-        name: parts.user_values(nodes)
-        for name, nodes in parts.members("user", _SPECIAL_USER).items()
-    }
+    sent_special = parts.members("user", _SPECIAL_USER)
+    special = {name: parts.user_values(nodes) for name, nodes in sent_special.items()}
     revenue = json.numbers(special[_REVENUE])
+    first_touch = json.integers(special[_FIRST_TOUCH])
+    for name, numbers in ((_REVENUE, revenue), (_FIRST_TOUCH, first_touch)):
+        fits = np.asarray(numbers.is_valid()) | json.is_missing(special[name])
+        parts.require(sent_special[name], fits)
     has_revenue = np.asarray(revenue.is_valid())
     # A currency without revenue is an attribute like any other.
     entries = parts.user.without(_REVENUE, _CURRENCY, rows=has_revenue)
@@ -381,7 +449,7 @@ def _from_user(parts: _Parts) -> Columns:
     return {
         "user_properties": entries.structs(fields),
         "user_id": json.texts(special[_USER_ID]),
-        "user_first_touch_timestamp": json.integers(special[_FIRST_TOUCH]),
+        "user_first_touch_timestamp": first_touch,
         "user_ltv": _struct(
             USER_LTV,
             {"revenue": revenue, "currency": json.texts(special[_CURRENCY])},
@@ -394,10 +462,10 @@ def _bad_events(
     json: JsonBatch, events: np.ndarray, timestamps: np.ndarray, reason: pa.StringArray
 ) -> Columns:
     time = pc.utf8_slice_codeunits(json.texts(timestamps), 0, 100)
-    out_of_range = pc.equal(reason, BadReason.TIMESTAMP_OUT_OF_RANGE.value)
+    of_time = pc.is_in(reason, pa.array(_OF_TIME))
     detail = pc.binary_join_element_wise("timestamp is", time, " ")
     return {
         "bad_reason": reason,
-        "bad_detail": pc.if_else(out_of_range, detail, pa.scalar(None, pa.string())),
+        "bad_detail": pc.if_else(of_time, detail, pa.scalar(None, pa.string())),
         "payload": pa.array([json.written(node) for node in events], pa.binary()),
     }

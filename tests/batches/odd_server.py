@@ -11,7 +11,7 @@ EMPTY_LISTING = b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
 
 @contextmanager
 def odd_server(conflicts: int = 0, conditional: bool = True) -> Iterator[str]:
-    """Give the address of a server that answers the first puts with conflicts.
+    """Give the address of a server that answers the first puts with conflicts, and fails at posts.
 
     It may also not know conditional writes, and replaces what it should not.
     """
@@ -31,6 +31,10 @@ def odd_server(conflicts: int = 0, conditional: bool = True) -> Iterator[str]:
             else:
                 objects[self.path] = body
                 self.answer(200, b"")
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.answer(500, b"<html><body>Internal Server Error</body></html>")
 
         def do_GET(self) -> None:
             if "list-type=2" in self.path:

@@ -1,8 +1,12 @@
 """Listing gives the raw objects of a directory and of an S3 prefix alike."""
 
+import contextlib
+import os
+import socket
+
 import pytest
 
-from clickstream_dagster.batches.objects import check_source, list_objects, relative_key
+from clickstream_dagster.batches.objects import Source, list_objects, relative_key, would_list
 from clickstream_dagster.errors import SourceError
 
 KEYS = [
@@ -51,12 +55,36 @@ def test_an_object_tells_size_arrival_and_content(source):
     assert first.etag
 
 
+def test_only_regular_files_are_raw_objects(tmp_path):
+    (tmp_path / "a.gz").write_bytes(b"a")
+    (tmp_path / "link.gz").symlink_to(tmp_path / "a.gz")
+    (tmp_path / "nowhere.gz").symlink_to(tmp_path / "gone")
+    (tmp_path / "folder.gz").mkdir()
+    os.mkfifo(tmp_path / "pipe.gz")
+    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(tmp_path):
+        server.bind("socket.gz")
+    assert keys(str(tmp_path)) == ["a.gz", "link.gz"]
+    found = Source(str(tmp_path)).find(os.listdir(tmp_path))
+    assert sorted(found) == ["a.gz", "link.gz"]
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    for name in ("raw/day", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a.gz").write_bytes(b"a")
+    (tmp_path / "raw" / "day" / "up").symlink_to(tmp_path / "raw")
+    (tmp_path / "raw" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "raw")
+    (tmp_path / "elsewhere" / "self").symlink_to(tmp_path / "elsewhere")
+    assert keys(str(tmp_path / "raw")) == ["day/a.gz", "linked/a.gz"]
+
+
 def test_a_missing_directory_is_an_error_that_names_it(tmp_path):
     with pytest.raises(SourceError, match="nowhere does not exist; create it"):
         list(list_objects(str(tmp_path / "nowhere")))
     (tmp_path / "file").touch()
     with pytest.raises(SourceError, match="is a file"):
-        check_source(str(tmp_path / "file"))
+        list(list_objects(str(tmp_path / "file")))
 
 
 def test_an_empty_directory_and_an_empty_prefix_hold_nothing(tmp_path, bucket):
@@ -66,4 +94,32 @@ def test_an_empty_directory_and_an_empty_prefix_hold_nothing(tmp_path, bucket):
 
 def test_a_missing_bucket_is_an_error_that_names_it(bucket):
     with pytest.raises(SourceError, match="no-such-bucket/raw does not exist"):
-        check_source("s3://no-such-bucket/raw")
+        list(list_objects("s3://no-such-bucket/raw"))
+
+
+@pytest.mark.parametrize(
+    ("source", "folder", "expected"),
+    [
+        ("s3://b/raw", "s3://b/raw", True),
+        ("s3://b/raw/", "s3://b/raw/lake", True),
+        ("s3://b", "s3://b/lake", True),
+        ("s3://b/raw", "s3://b/raw/_lake/shop", False),
+        ("s3://b/raw", "s3://b/raw-lake", False),
+        ("s3://b/raw", "s3://other/raw/lake", False),
+        ("s3://b/raw/lake", "s3://b/raw", False),
+        ("s3://b/raw", "/b/raw/lake", False),
+        ("/data/raw", "/data/raw/./lake", True),
+        ("/data/raw", "/data/other/../raw", True),
+        ("/data/raw", "file:///data/raw/lake", True),
+        ("/data/raw", "/data/raw/.lake", False),
+        ("/data/raw", "/data/raw_lake", False),
+    ],
+)
+def test_a_folder_in_a_source_is_told_from_one_that_listing_skips(source, folder, expected):
+    assert would_list(source, folder) is expected
+
+
+def test_a_folder_in_a_source_is_found_by_whatever_name(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "raw")
+    assert would_list(str(tmp_path / "raw"), str(tmp_path / "link" / "lake"))

@@ -87,6 +87,8 @@ def test_an_end_date_ends_the_windows(component):
         ({"freshness_days": 0}, "freshness_days"),
         ({"engine": "flink"}, "engine 'flink': write sail, spark or sc://host:port"),
         ({"lake": "gs://bucket/lake"}, "lake 'gs://bucket/lake': write a directory or s3://"),
+        ({"raw": "data", "lake": "data/lake"}, "lake 'data/lake' lies in raw 'data', so that"),
+        ({"raw": "s3://b/x", "lake": "s3://b/x/"}, "would be read as raw files: write a lake"),
         ({"warehouses": [{"engine": "duckdb"}] * 2}, "warehouses has an engine twice"),
         ({"warehouses": [{"path": "db/Shop.duckdb"}]}, "Shop.duckdb is named like a schema"),
         ({"warehouses": [{"path": "shop_lake.v1.db"}]}, "for example shop_models.duckdb"),

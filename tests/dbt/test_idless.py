@@ -119,3 +119,18 @@ def test_other_apps_platforms_and_users_have_sessions_of_their_own(
         [idless(0, "a"), *(idless(1, f"b{n}", **other) for n, other in enumerate(others))]
     )
     assert models.rows("clickstream_session_view", "session_views") == [(1,)] * 4
+
+
+def test_a_clock_at_the_end_of_the_calendar_stops_nothing(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    last = ms("9999-12-31 20:00")
+    ends = [event("a", last + n * MINUTE, f"end{n}", session=None) for n in (0, 40)]
+    write(models.sink, [ends[0], event("a", ms("9999-12-30 20:00"), "before")])
+    models.run()
+    write(models.sink, [ends[1], idless(0, "now")])
+    models.follow()
+    keys = models.rows("clickstream_session_view", "session_id")
+    times = (START, last, last + 40 * MINUTE)
+    assert keys == sorted([("s1",), *((f"#u1-{time}",) for time in times)])

@@ -28,7 +28,9 @@ def process(sink: Path, batches: list[tuple[str, Path]]) -> None:
     with spark_session("sail") as spark:
         for name, source in batches:
             settings = BatchSettings("demo", ("demo_web", "demo_mobile"), str(sink), name)
-            assert process_batch(spark, settings, list(list_objects(str(source)))).balanced
+            assert (
+                process_batch(spark, settings, list(list_objects(str(source)))).imbalance() is None
+            )
 
 
 def keep_maintaining(sink: Path, stop: object, told: object) -> None:

@@ -5,6 +5,7 @@ It knows the rules of seed 000 and of `BadReason`, and none of the code of proce
 
 import base64
 import binascii
+import gzip
 import json
 import re
 import sys
@@ -89,12 +90,9 @@ def unpacked(text: str) -> str | None:
     try:
         data = base64.b64decode(text.encode("ascii"), validate="\n" not in text)
         if data.startswith(b"\x1f\x8b"):
-            inflater = zlib.decompressobj(31)
-            data = inflater.decompress(data)
-            if not inflater.eof:
-                return None
+            data = gzip.decompress(data)
         return data.decode()
-    except (binascii.Error, UnicodeError, zlib.error):
+    except (binascii.Error, UnicodeError, zlib.error, OSError, EOFError):
         return None
 
 

@@ -53,6 +53,8 @@ def correct(*rows: dict) -> list[dict]:
         (NOW_MS + DAY, NOW_MS + DAY, None, NOW_MS + DAY),
         # the clock was set back between event and upload
         (NOW_MS + DAY, NOW_MS, NOW_MS, NOW_MS + DAY),
+        # the clock was set forth and back: moved, the event would be days after its arrival
+        (NOW_MS, NOW_MS, NOW_MS - 90 * DAY, NOW_MS),
         # an upload time that can't be
         (NOW_MS, NOW_MS, 5, NOW_MS),
         (NOW_MS, NOW_MS, 9 * 10**18, NOW_MS),

@@ -2,6 +2,8 @@
 
 import logging
 import pickle
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import maxminddb
@@ -41,6 +43,26 @@ def enrich(plugin: type, column: str, given: list[str | None], database: str | N
     table = conform(pa.table({column: pa.array(given, pa.string())}), EVENT)
     batches = plugin(context).apply(iter(table.to_batches()))
     return [row for batch in batches for row in batch.to_pylist()]
+
+
+def test_long_lists_of_addresses_are_not_kept(city_database: str) -> None:
+    plugin = IpEnrichment(PluginContext("demo", ("shop",), city_database))
+    proxy = "proxy" * 800
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for network in range(20):
+            given = [f"{proxy}, 81.2.69.{n}, 198.51.{network}.1" for n in range(250)]
+            table = pa.table({"ip": pa.array(given, pa.string())})
+            yield from conform(table, EVENT).to_batches()
+
+    tracemalloc.start()
+    try:
+        for rows in plugin.apply(batches()):
+            assert set(rows.column("geo").field("city").to_pylist()) == {"London"}
+            held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 8 << 20  # all of them are 20 MB
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ import base64
 import gzip
 import json
 import os
+import resource
 import shutil
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -20,11 +22,12 @@ from clickstream_dagster.errors import (
     SettingError,
     SourceError,
 )
-from clickstream_dagster.processing import job, merge_pass, stage_pass
+from clickstream_dagster.processing import engines, job, merge_pass, stage_pass
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.engines import spark_session
 from clickstream_dagster.processing.job import process_batch
 from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.processing.limits import MAX_EVENTS_A_BODY
 from clickstream_dagster.processing.plugins import Plugin
 from clickstream_dagster.processing.schema import BAD_EVENT, ODS_EVENT
 from clickstream_dagster.processing.settings import BatchSettings
@@ -83,7 +86,7 @@ def test_a_large_batch_ends_in_workers_as_a_small_one_does_here(
 
 def test_every_record_is_accounted_for(pipeline: Pipeline) -> None:
     counters = pipeline.process("b1", mixed_records()[:5], mixed_records()[5:])
-    assert counters.balanced
+    assert counters.imbalance() is None
     expected = {
         "requests": 9,
         "decoded": 8,
@@ -112,7 +115,7 @@ def test_discarded_parts_are_counted_beside_their_events(pipeline: Pipeline) -> 
         record("[]", rid="r3"),
     ]
     counters = pipeline.process("b1", records)
-    assert counters.balanced
+    assert counters.imbalance() is None
     expected = {
         "requests": 3,
         "decoded": 3,
@@ -141,10 +144,28 @@ def test_bad_records_are_kept_once_however_many_batches_bring_them(pipeline: Pip
     assert len(before) == 3
     second = pipeline.process("b2", records)
     assert (second.bad, second.discarded, second.bad_repeated) == (2, 1, 3)
-    assert second.balanced
+    assert second.imbalance() is None
     pipeline.process("b1", records, records)
     after = [(row["request_id"], row["payload"]) for row in pipeline.rows("bad_event")]
     assert sorted(after) == sorted(before)
+
+
+def test_bad_records_of_many_days_need_few_open_files(pipeline: Pipeline) -> None:
+    days = 120
+    records = [
+        record("no body", rid=f"r{number}", ingest_time=NOW_MS + number % days * 24 * HOUR)
+        for number in range(2 * days)
+    ]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + days // 2, hard))
+    try:
+        counters = pipeline.process("b1", records, records[:1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (counters.bad, counters.bad_repeated) == (2 * days + 1, 1)
+    assert len(pipeline.lake.data_files("bad_event")) == days
+    kept = Counter(row["request_id"] for row in pipeline.rows("bad_event"))
+    assert kept == {f"r{number}": 1 for number in range(2 * days)}
 
 
 def test_an_event_of_a_wrong_clock_is_put_where_it_belongs(pipeline: Pipeline) -> None:
@@ -161,14 +182,18 @@ def test_an_event_of_a_wrong_clock_is_put_where_it_belongs(pipeline: Pipeline) -
     assert (counters.written, counters.corrected) == (3, 2)
     times = {row["event_id"]: row["event_timestamp"] for row in pipeline.rows("ods_event")}
     assert times == {"ahead": NOW_MS, "later": NOW_MS + 1_000, "right": NOW_MS}
+    as_sent = pipeline.process("b1", sent, correct_clocks=False)
+    assert (as_sent.written, as_sent.corrected, as_sent.bad) == (1, 0, 2)
+    assert {row["reason"] for row in pipeline.rows("bad_event")} == {"timestamp_in_future"}
+
+
+def test_without_correction_a_wrong_clock_stays_as_it_was_sent(pipeline: Pipeline) -> None:
+    ahead = NOW_MS + HOUR
+    sent = [record(plain(event("ahead", timestamp=ahead)), client_timestamp=ahead)]
     assert pipeline.process("b1", sent, correct_clocks=False).corrected == 0
-    assert {row["event_timestamp"] for row in pipeline.rows("ods_event")} == {
-        NOW_MS,
-        ahead,
-        ahead + 1_000,
-    }
-    for row in pipeline.rows("ods_event"):
-        assert row["event_timestamp_original"] == row["event_timestamp"]
+    (row,) = pipeline.rows("ods_event")
+    assert row["event_timestamp"] == row["event_timestamp_original"] == ahead
+    assert pipeline.process("b1", sent).corrected == 1
 
 
 def test_a_plug_in_on_data_frames_that_loses_rows_is_named(pipeline: Pipeline) -> None:
@@ -179,13 +204,31 @@ def test_a_plug_in_on_data_frames_that_loses_rows_is_named(pipeline: Pipeline) -
     assert pipeline.rows("ods_event") == []
 
 
-def test_a_body_of_very_many_elements_costs_what_it_weighs(pipeline: Pipeline) -> None:
-    many = "[" + ",".join(["1"] * 300_000) + "]"
-    body = base64.b64encode(gzip.compress(many.encode())).decode()
-    sent = [record(body, rid=f"r{n}", ua="u" * 4_000, uri="/" + "x" * 8_000) for n in range(2)]
+def test_a_body_of_very_many_elements_is_one_bad_record(pipeline: Pipeline) -> None:
+    def packed(elements: int) -> str:
+        many = "[" + ",".join(["1"] * elements) + "]"
+        return base64.b64encode(gzip.compress(many.encode())).decode()
+
+    sent = [
+        record(packed(MAX_EVENTS_A_BODY), rid="most", ua="u" * 4_000, uri="/" + "x" * 8_000),
+        record(packed(MAX_EVENTS_A_BODY + 1), rid="more"),
+        record(packed(8_000_000), rid="bomb"),
+    ]
     counters = pipeline.process("b1", [*sent, record(plain(event("good")))])
-    assert (counters.written, counters.bad, counters.requests) == (1, 600_000, 3)
-    assert counters.balanced
+    assert (counters.written, counters.bad, counters.requests) == (1, MAX_EVENTS_A_BODY + 2, 4)
+    assert counters.imbalance() is None
+    reasons = {row["request_id"]: row["reason"] for row in pipeline.rows("bad_event")}
+    assert reasons == {
+        "most": "not_an_object",
+        "more": "too_many_events",
+        "bomb": "too_many_events",
+    }
+
+
+def test_an_event_of_very_many_attributes_is_told_once(pipeline: Pipeline) -> None:
+    attributes = {f"a{n}": n for n in range(300_000)}
+    counters = pipeline.process("b1", [record(plain(event("many", attributes=attributes)))])
+    assert (counters.written, counters.discarded) == (1, 1)
 
 
 class EvensOnly(Plugin):
@@ -311,6 +354,29 @@ def test_places_and_user_agents_are_counted(pipeline: Pipeline, city_database: s
     assert [row["geo"]["city"] for row in pipeline.rows("ods_event")] == ["London", "London", None]
 
 
+def test_a_note_that_a_failing_disk_has_cut_costs_nothing(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = mixed_records()
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "commit", _die)
+        patch.setattr(Attempt, "remove_uncommitted", lambda self: None)
+        patch.setattr(Attempt, "_remove_directory", lambda self: None)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.process("b1", records)
+    notes = list((pipeline.sink / "_staging").rglob("folders-*"))
+    assert notes
+    for note in notes:
+        note.write_bytes(note.read_bytes()[:5])
+    pipeline.process("b1", records)
+    assert _unknown_files(pipeline) == set()
+    assert list((pipeline.sink / "_staging").rglob("folders-*")) == []
+
+
+def _die(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_what_a_killed_attempt_has_left_is_removed(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,10 +385,7 @@ def test_what_a_killed_attempt_has_left_is_removed(
     before = content(pipeline)
     with monkeypatch.context() as patch:
         # A killed process neither commits nor cleans up.
-        def die(*_: object, **__: object) -> None:
-            raise KeyboardInterrupt
-
-        patch.setattr(Lake, "commit", die)
+        patch.setattr(Lake, "commit", _die)
         patch.setattr(Attempt, "remove_uncommitted", lambda self: None)
         patch.setattr(Attempt, "_remove_directory", lambda self: None)
         with pytest.raises(KeyboardInterrupt):
@@ -481,7 +544,7 @@ def test_a_hostile_clock_costs_one_record(pipeline: Pipeline) -> None:
         record(plain("bad"), ingest_time=10**18, rid="r3"),
     ]
     counters = pipeline.process("b1", records)
-    assert counters.balanced
+    assert counters.imbalance() is None
     # The second record is taken to have arrived with its object, months after its event.
     assert (counters.written, counters.too_old, counters.bad) == (1, 1, 2)
 
@@ -493,7 +556,7 @@ def test_a_hostile_clock_costs_one_record(pipeline: Pipeline) -> None:
         ({"app_ids": ()}, "no app id"),
         ({"app_ids": ("1shop",)}, "app id '1shop'"),
         ({"freshness_hours": 0}, "freshness is 0 hours"),
-        ({"batch": ""}, "no name"),
+        ({"batch": ""}, "name is empty"),
         ({"sink": "gs://bucket/lake"}, "write a directory or s3://bucket/prefix"),
     ],
 )
@@ -532,6 +595,21 @@ def test_a_plugin_on_data_frames_runs_between_arrow_ones(pipeline: Pipeline) -> 
 def test_an_engine_that_is_not_known_is_refused() -> None:
     with pytest.raises(EngineError, match="'flink' is not known; write one of sail, spark"):
         spark_session("flink").__enter__()
+
+
+def test_an_address_without_a_server_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "CONNECT_SECONDS", 0.3)
+    # The first one takes connections, and says nothing.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for port in (server.getsockname()[1], 1):
+            with pytest.raises(EngineError, match=f"answers at sc://127.0.0.1:{port} within 0.3 s"):
+                spark_session(f"sc://127.0.0.1:{port}").__enter__()
+
+
+@pytest.mark.parametrize("address", ["sc://host:port", "sc://host:1/path", "sc://"])
+def test_an_address_that_can_be_none_is_told(address: str) -> None:
+    with pytest.raises(EngineError, match=f"engine {address}: .*; write sc://host:port"):
+        spark_session(address).__enter__()
 
 
 def test_spark_without_java_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,16 +14,20 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from typer.testing import CliRunner
 
+from clickstream_dagster.batches import s3
 from clickstream_dagster.batches.objects import list_objects
 from clickstream_dagster.batches.s3 import S3Access
+from clickstream_dagster.cli import app
 from clickstream_dagster.errors import LakeError, SourceError, UnknownCommitError
-from clickstream_dagster.processing import glue, locks, records
+from clickstream_dagster.processing import glue, job, locks, records
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.job import process_batch
 from clickstream_dagster.processing.lake import TABLES, Lake
 from clickstream_dagster.processing.settings import BatchSettings
+from tests.batches.odd_server import odd_server
 from tests.conftest import Bucket
 from tests.processing.records_input import event, packed, plain, record, write_object
 
@@ -146,6 +150,20 @@ def test_both_places_hold_the_same_and_a_second_run_changes_nothing(
     assert shop.left() == set()
 
 
+def test_a_replay_reaches_s3_by_its_options(
+    shop: Shop, aws: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.process("b1", shop.put("b1", *RECORDS))
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    where = ("--endpoint-url", aws, "--glue-endpoint-url", aws, "--region", "us-east-1")
+    result = CliRunner().invoke(
+        app, ["replay", shop.project, "--sink", shop.sink, "--app-id", "shop", "--dry-run", *where]
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout.splitlines()[-1])["chosen"] == 1
+
+
 def test_a_later_batch_meets_the_rows_of_the_first(shop: Shop) -> None:
     shop.process("b1", shop.put("b1", *RECORDS))
     # An earlier copy of e1 comes with b2: the file of b1 is written again without it.
@@ -228,16 +246,34 @@ def test_without_credentials_it_ends_at_once_with_what_to_do(
     assert time.monotonic() - started < 20
 
 
-def test_a_second_lake_with_the_same_project_is_refused(shop: Shop, make_bucket: object) -> None:
+def test_a_second_lake_with_the_same_project_is_refused(
+    shop: Shop, make_bucket: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop.process("b1", shop.put("b1", *RECORDS))
     other = make_bucket().address("lake")
+    monkeypatch.setattr(job, "stage", None)  # it is told before any event is read
     with pytest.raises(LakeError, match=r"is at s3://.*, not below s3://"):
         shop.process("b1", shop.objects("b1"), sink=other)
 
 
 def test_a_missing_bucket_is_named(shop: Shop) -> None:
-    with pytest.raises(LakeError, match=r"s3://no-such-bucket.* does not exist; create"):
+    message = r"^the bucket no-such-bucket of .* does not exist; create"
+    with pytest.raises(LakeError, match=message):
         shop.process("b1", shop.put("b1", *RECORDS), sink="s3://no-such-bucket/lake")
+
+
+def test_a_catalog_that_fails_is_told_by_its_status_before_any_event_is_read(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "_ATTEMPTS", 1)
+    monkeypatch.setattr(job, "stage", None)
+    objects = shop.put("b1", *RECORDS)
+    with odd_server() as address, pytest.raises(LakeError) as told:
+        shop.process("b1", objects, s3=S3Access(glue_endpoint_url=address))
+    assert str(told.value) == (
+        f"the Glue catalog of {shop.sink} fails with the HTTP status 500, a mistake of the server:"
+        " run it again later"
+    )
 
 
 def test_a_batch_that_is_at_work_elsewhere_is_left_alone(shop: Shop, quick_leases: None) -> None:

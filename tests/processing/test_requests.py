@@ -1,10 +1,13 @@
 """Raw objects and sink records are read whole, bounded, and nothing of them vanishes."""
 
+import base64
 import gzip
 import io
 import json
+import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from clickstream_dagster.batches.objects import RawObject
@@ -43,6 +46,36 @@ def test_lines_of_several_gzip_members_and_of_plain_text_are_read() -> None:
     assert lines_of(text) == [b"one", b"two", b"three"]
     twice = gzip.compress(text + b"\n") + gzip.compress(text)
     assert lines_of(twice) == [b"one", b"two", b"three"] * 2
+
+
+@pytest.mark.parametrize("chunk", [2, 3, 1 << 20])
+@pytest.mark.parametrize("pack", [gzip.compress, bytes])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(
+    chunk: int, pack: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "_CHUNK", chunk)
+    mark = b"\xef\xbb\xbf"
+    assert lines_of(pack(mark + b"one\ntwo" + mark)) == [b"one", b"two" + mark]
+    assert lines_of(pack(mark)) == []
+    assert lines_of(pack(mark[:2])) == [mark[:2]]
+
+
+def test_blank_lines_are_no_records(tmp_path: Path) -> None:
+    blank = [b"", b" ", b"\t \r", b"\v\f", b" " * 6]
+    short = [b"x", b"  \xff", b" {}   "]
+    lines = [*blank, *short, *blank, b"y"]
+    path = write_object(tmp_path / "a.gz", lines)
+    rows = read(path)
+    assert [row["record"].strip(b"\n") for row in rows] == [*short, b"y"]
+    assert [row["source_line"] for row in rows] == [6, 7, 8, len(lines)]
+
+
+def test_millions_of_blank_lines_cost_little() -> None:
+    lines = pa.array([b"\n"] * 3_000_000)
+    started = time.process_time()
+    kept = requests._without_blank(lines, RawObject("a", 0, 0, ""), 1)
+    assert time.process_time() - started < 1
+    assert (len(kept.records), len(kept.numbers)) == (0, 0)
 
 
 @pytest.mark.parametrize("size", [1 << 20, 3 << 20, (3 << 20) + 1])
@@ -126,8 +159,6 @@ def test_a_single_object_and_a_byte_order_mark_are_taken() -> None:
 
 
 def test_a_byte_order_mark_behind_a_body_is_no_part_of_json_however_it_is_packed() -> None:
-    import base64
-
     text = plain(event()) + "\ufeff"
     assert decode_body(text) == text
     assert decode_body(base64.b64encode(text.encode()).decode()) == text
@@ -148,9 +179,20 @@ def test_a_body_that_can_not_be_decoded_has_a_reason(body: str, reason: BadReaso
     assert bad.value.reason == reason
 
 
-def test_a_decompression_bomb_is_refused() -> None:
-    import base64
+def test_a_body_of_several_gzip_members_is_read_whole() -> None:
+    text = plain(event("a"), event("b"))
+    members = gzip.compress(text[:100].encode()) + gzip.compress(text[100:].encode())
+    assert decode_body(base64.b64encode(members).decode()) == text
+    with pytest.raises(BadBodyError, match="foreign bytes") as bad:
+        decode_body(base64.b64encode(members + b"garbage").decode())
+    assert bad.value.reason == BadReason.UNDECODABLE_BODY
+    half = gzip.compress(b"[" + b" " * (20 << 20))
+    with pytest.raises(BadBodyError) as bad:
+        decode_body(base64.b64encode(half + half).decode())
+    assert bad.value.reason == BadReason.BODY_TOO_LARGE
 
+
+def test_a_decompression_bomb_is_refused() -> None:
     bomb = base64.b64encode(gzip.compress(b"[" + b" " * (65 << 20) + b"]")).decode()
     with pytest.raises(BadBodyError) as bad:
         decode_body(bomb)

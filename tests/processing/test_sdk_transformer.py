@@ -273,9 +273,55 @@ def test_numbers_out_of_range_do_not_wrap() -> None:
         "a": {"value": 1, "set_timestamp": 9 * 10**18},
         "_user_ltv_revenue": {"value": "1e999"},
     }
-    (row,) = transform(plain(event(user=user)))
+    (row,), bad = parted(plain(event("e1", user=user)))
     assert row["user_properties"][0]["value"]["set_timestamp_micros"] is None
     assert row["user_ltv"] is None
+    assert bad == {("e1", "wrong_type"): b'{"_user_ltv_revenue":{"value": "1e999"}}'}
+
+
+@pytest.mark.parametrize(
+    ("part", "payload"),
+    [
+        ({"attributes": 5}, b'{"attributes":5}'),
+        ({"user": "x"}, b'{"user":"x"}'),
+        ({"user": {"a": 5}}, b'{"a":5}'),
+        ({"event_dimensions": [1]}, b'{"event_dimensions":[1]}'),
+        ({"ecommerce": ["x"]}, b'{"ecommerce":["x"]}'),
+        ({"ecommerce": {"refund_value": "much"}}, b'{"refund_value":"much"}'),
+        ({"items": {"id": "1"}}, b'{"items":{"id": "1"}}'),
+        ({"items": [{"price": "much", "id": "1"}]}, b'{"price":"much"}'),
+        ({"screen_width": "wide"}, b'{"screen_width":"wide"}'),
+        ({"screen_width": 10**30}, b'{"screen_width":1' + b"0" * 30 + b"}"),
+        ({"zone_offset": True}, b'{"zone_offset":true}'),
+        (
+            {"user": {"_user_first_touch_timestamp": {"value": "x"}}},
+            b'{"_user_first_touch_timestamp":{"value": "x"}}',
+        ),
+    ],
+)
+def test_a_part_that_does_not_fit_its_column_is_told(part: dict, payload: bytes) -> None:
+    (row,), bad = parted(plain(event("e1", **part)))
+    assert bad == {("e1", "wrong_type"): payload}
+    assert row["event_id"] == "e1"
+
+
+def test_items_that_are_no_objects_are_left_out_and_told() -> None:
+    (row,), bad = parted(plain(event("e1", items=[1, {"id": "a"}, None, "x", {"id": "b"}])))
+    assert [item["id"] for item in row["items"]] == ["a", "b"]
+    assert json.loads(bad["e1", "wrong_type"]) == {
+        "items": [1, {"id": "a"}, None, "x", {"id": "b"}]
+    }
+
+
+def test_what_is_not_there_is_no_wrong_type() -> None:
+    parts = {
+        "attributes": None,
+        "user": {"a": {"value": None}, "b": None},
+        "items": [],
+        "brand": "",
+    }
+    _, bad = parted(plain(event("e1", **parts, screen_width="", ecommerce={}, zone_offset=None)))
+    assert bad == {}
 
 
 def parted(*bodies: str) -> tuple[list[dict], dict[tuple[str, str], bytes]]:
@@ -357,10 +403,24 @@ def test_of_too_many_attributes_the_first_ones_stay() -> None:
     assert [pair["key"] for pair in good["event_params"]] == [f"a{n}" for n in range(500)]
     assert [pair["key"] for pair in good["user_properties"]] == [f"u{n}" for n in range(100)]
     discarded = [(row["bad_reason"], row["payload"].decode()) for row in rows if row is not good]
-    assert discarded == [
-        *(("too_many_attributes", f'{{"a{n}":{n}}}') for n in range(500, 503)),
-        *(("too_many_user_attributes", f'{{"u{n}":{{"value": {n}}}}}') for n in range(100, 102)),
+    assert [(reason, json.loads(payload)) for reason, payload in discarded] == [
+        ("too_many_attributes", {"attributes": attributes}),
+        ("too_many_user_attributes", {"user": user}),
     ]
+    columns = good["user_properties"]
+    late = dict(user, _user_id={"value": "late"})
+    (row,), _ = parted(plain(event("e1", user=late)))
+    assert (row["user_id"], row["user_properties"]) == (None, columns)
+
+
+def test_an_event_far_ahead_of_its_arrival_is_bad() -> None:
+    day = 86_400_000
+    (row,), bad = parted(
+        plain(event("soon", timestamp=NOW_MS + day)),
+        plain(event("far", timestamp=NOW_MS + 2 * day)),
+    )
+    assert row["event_id"] == "soon"
+    assert list(bad) == [("far", "timestamp_in_future")]
 
 
 def test_user_attributes_are_held_to_their_limits_whatever_they_serve() -> None:

@@ -208,9 +208,8 @@
 #}
 {% macro merged(ranges) %}
     {%- set found = [] -%}
-    {%- set day = modules.datetime.timedelta(days=1) -%}
     {%- for range in ranges | map("list") | sort -%}
-        {%- if found and range[0] <= found[-1][1] + day -%}
+        {%- if found and (range[0] - found[-1][1]).days <= 1 -%}
             {%- set previous = found.pop() -%}
             {%- do found.append((previous[0], [previous[1], range[1]] | max)) -%}
         {%- else -%}
