@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEFS := clickstream_dagster/defs
 DAGSTER_HOME := $(CURDIR)/.dagster_home
 
-.PHONY: help setup demo ui test test-heavy lint bench bench-arrivals bench-cost bench-maintain bench-models docs clean
+.PHONY: help setup demo ui test test-heavy test-athena lint bench bench-arrivals bench-cost bench-maintain bench-models docs clean
 
 help: ## Show what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -32,6 +32,10 @@ test: setup ## Pass the tests
 
 test-heavy: setup ## Pass the tests that take minutes or need a browser or a JVM
 	$(BIN)/python -m pytest -m heavy
+
+test-athena: setup ## Pass the tests of Athena, on a Trino that Maven fetches once (500 MB in ~/.cache)
+	$(BIN)/python -m tests.athena.trino_server
+	$(BIN)/python -m pytest tests/athena
 
 lint: export PYTHONWARNINGS = ignore
 lint: setup ## Check style, YAML and definitions

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from clickstream_dagster.athena_commands import athena_app
 from clickstream_dagster.package_commands import package_app
 from clickstream_dagster.plain_errors import plain_errors
 from clickstream_dagster.plugin_commands import geo_app, plugin_app
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(plugin_app, name="plugin")
 app.add_typer(geo_app, name="geo")
 app.add_typer(package_app, name="package")
+app.add_typer(athena_app, name="athena")
 app.command()(replay)
 
 

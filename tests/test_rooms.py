@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "plugin_scaffold": {"processing"},
     "geo_fetch": {"processing"},
     "plugin_commands": {"geo_fetch", "plugin_scaffold", "processing"},
+    "athena_commands": {"plain_errors", "resources", "warehouses"},
     "package_commands": {
         *("components", "resources", "emr", "plain_errors"),
         *("batches", "processing"),
@@ -47,6 +48,7 @@ MAY_IMPORT = {
     "demo": {"definitions", "deployment", "sample"},
     "cli": {
         *(
+            "athena_commands",
             "backfill",
             "demo",
             "package_commands",

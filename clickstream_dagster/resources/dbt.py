@@ -83,13 +83,20 @@ class Warehouse:
             "CLICKSTREAM_S3": json.dumps(asdict(self.s3)),
             "CLICKSTREAM_PROJECT": self.project_id,
             "CLICKSTREAM_WAREHOUSE": str(self.file.absolute()),
-            "DBT_PROJECT_DIR": str(dbt_project_dir()),
-            "DBT_PROFILES_DIR": str(dbt_project_dir()),
-            "DBT_TARGET_PATH": str(self.scratch / "target"),
-            "DBT_LOG_PATH": str(self.scratch / "logs"),
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-            "DO_NOT_TRACK": "1",
+            **dbt_settings(self.scratch),
         }
+
+
+def dbt_settings(scratch: Path) -> dict[str, str]:
+    """Give the environment of dbt itself; what it writes goes to `scratch`."""
+    return {
+        "DBT_PROJECT_DIR": str(dbt_project_dir()),
+        "DBT_PROFILES_DIR": str(dbt_project_dir()),
+        "DBT_TARGET_PATH": str(scratch / "target"),
+        "DBT_LOG_PATH": str(scratch / "logs"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
 
 
 def dbt_project_dir() -> Path:
@@ -136,7 +143,6 @@ def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
     Raises ModelError when it does not pass, SettingError for a file that can't be its warehouse.
     """
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-    from dbt.cli.main import dbtRunner
 
     if not warehouse.lake.has_place():
         raise ModelError(
@@ -146,13 +152,28 @@ def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
     require_own_name(warehouse.project_id, warehouse.file)
     warehouse.file.absolute().parent.mkdir(parents=True, exist_ok=True)
     try:
-        with dbt_environment(warehouse.environment()):
-            result = dbtRunner().invoke(
-                [*arguments, "--target", "duckdb", *warehouse.vars_argument]
-            )
+        invoke_dbt(
+            [*arguments, *warehouse.vars_argument],
+            "duckdb",
+            warehouse.environment(),
+            str(warehouse.file),
+        )
     finally:
         # dbt-duckdb keeps the file open, and so locked, until the process ends.
         DuckDBConnectionManager.close_all_connections()
+
+
+def invoke_dbt(
+    arguments: Sequence[str], target: str, environment: Mapping[str, str], place: str
+) -> None:
+    """Run one dbt command on a target; `place` is where its warehouse is, for the message.
+
+    Raises ModelError when it does not pass.
+    """
+    from dbt.cli.main import dbtRunner
+
+    with dbt_environment(environment):
+        result = dbtRunner().invoke([*arguments, "--target", target])
     if result.exception is not None:
         raise ModelError(str(result.exception).strip()) from result.exception
     if not result.success:
@@ -162,7 +183,7 @@ def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
             if one.status in ("error", "fail", "runtime error")
         ]
         raise ModelError(
-            f"dbt {arguments[0]} did not pass on {warehouse.file}; {len(failed)} failed:\n  "
+            f"dbt {arguments[0]} did not pass on {place}; {len(failed)} failed:\n  "
             + "\n  ".join(failed)
         )
 

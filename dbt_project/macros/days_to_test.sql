@@ -18,13 +18,23 @@
     {%- else -%}
         {%- set query -%}
             select distinct {{ day }}, {{ day }} as last_day
-            from {{ model }}
+            from {{ rows_by_load(model) }}
             where
-                load_id = (select max(load_id) from {{ model }})
+                load_id = (select max(load_id) from {{ rows_by_load(model) }})
                 and {{ day }} is not null
         {%- endset -%}
         {{ in_ranges(column or day, merged(run_query(query).rows)) }}
     {%- endif -%}
+{% endmacro %}
+
+
+{# The relation that tells on which days a load has written rows of a model: the model itself. #}
+{% macro rows_by_load(model) %}
+    {{- return(adapter.dispatch("rows_by_load", "clickstream")(model)) -}}
+{% endmacro %}
+
+{% macro default__rows_by_load(model) %}
+    {%- do return(model) -%}
 {% endmacro %}
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import duckdb
 import pytest
-from model_input import PROJECT, write
 
 from clickstream_dagster.resources.dbt import Warehouse, run_dbt
 from clickstream_dagster.resources.definitions import Definitions
+from tests.dbt.model_input import PROJECT, write
 from tests.views import DAILY_REPORTS, REPORT_VIEWS, VIEWS
 
 QUICK = ("--quiet", "--log-level-file", "none", "--no-write-json")

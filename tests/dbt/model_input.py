@@ -1,7 +1,8 @@
 """Input events for the tests of the models: a test states only the fields that matter to it."""
 
+import random
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.processing.schema import ODS_EVENT
 
 PROJECT = "shop_project"
+DAY = timedelta(days=1) // timedelta(milliseconds=1)
 TYPES = {str: "string_value", int: "int_value", float: "double_value"}
 
 
@@ -80,3 +82,40 @@ def write(sink: Path, events: Iterable[dict[str, Any]]) -> None:
 def drop(sink: Path, batch: str) -> None:
     """Take the rows of a batch out, as copy-on-write: files that others share are rewritten."""
     Lake(str(sink), PROJECT).table("ods_event").delete(f"ingest_batch == '{batch}'")
+
+
+def traffic(batch: int, *, seed: int = 7, events: int = 120) -> list[dict[str, Any]]:
+    """A batch of mixed traffic: few users and sessions, so that batches share them; late events,
+    equal times, sessions over midnight, events without session or user, changing attributes."""
+    chance = random.Random(f"{seed} {batch}")
+    rows = []
+    for number in range(events):
+        time = ms("2024-12-28 00:00") + batch * DAY + chance.randrange(-DAY, DAY, DAY // 97)
+        user = chance.choice(["u1", "u2", "u3", "u4", f"new{batch}", None])
+        session = chance.choice([f"s{batch}", f"s{batch - 1}", "long", "", None])
+        params = {"_page_title": chance.choice("ABC")}
+        if chance.random() < 0.3:
+            params |= {"_session_duration": chance.randrange(20_000)}
+        if chance.random() < 0.3:
+            params |= {"_engagement_time_msec": chance.randrange(9_000)}
+        if chance.random() < 0.2:
+            params |= {"_session_start_timestamp": time - chance.randrange(DAY)}
+        rows.append(
+            event(
+                chance.choice(
+                    ["_page_view", "_session_start", "_user_engagement", "_first_visit", "click"]
+                ),
+                time,
+                f"e{batch}-{number:03}",
+                app=chance.choice(["web", "app"]),
+                user=user,
+                session=session,
+                params=params,
+                attributes={chance.choice(["plan", "city"]): chance.choice("xyz")},
+                batch=f"b{batch}",
+                user_id=chance.choice([None, None, "7", "8"]),
+                platform=chance.choice(["Web", "Web", "iOS", None]),
+                device={"ua_os": chance.choice(["Linux", None])},
+            )
+        )
+    return rows

@@ -1,60 +1,19 @@
 """Models follow the lake batch by batch, and end where a build from nothing ends."""
 
-import random
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Models
-from model_input import PROJECT, drop, event, ms, write
 
 from clickstream_dagster.processing import maintenance
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.processing.maintenance import MaintenanceSettings, maintain
 from clickstream_dagster.resources.dbt import WITHOUT_UNIT_TESTS
+from tests.dbt.conftest import Models
+from tests.dbt.model_input import DAY, PROJECT, drop, event, traffic, write
 from tests.views import DAILY_REPORTS, REPORT_VIEWS, VIEWS
-
-DAY = timedelta(days=1) // timedelta(milliseconds=1)
-
-
-def traffic(batch: int, *, seed: int = 7, events: int = 120) -> list[dict[str, Any]]:
-    """A batch of mixed traffic: few users and sessions, so that batches share them; late events,
-    equal times, sessions over midnight, events without session or user, changing attributes."""
-    chance = random.Random(f"{seed} {batch}")
-    rows = []
-    for number in range(events):
-        time = ms("2024-12-28 00:00") + batch * DAY + chance.randrange(-DAY, DAY, DAY // 97)
-        user = chance.choice(["u1", "u2", "u3", "u4", f"new{batch}", None])
-        session = chance.choice([f"s{batch}", f"s{batch - 1}", "long", "", None])
-        params = {"_page_title": chance.choice("ABC")}
-        if chance.random() < 0.3:
-            params |= {"_session_duration": chance.randrange(20_000)}
-        if chance.random() < 0.3:
-            params |= {"_engagement_time_msec": chance.randrange(9_000)}
-        if chance.random() < 0.2:
-            params |= {"_session_start_timestamp": time - chance.randrange(DAY)}
-        rows.append(
-            event(
-                chance.choice(
-                    ["_page_view", "_session_start", "_user_engagement", "_first_visit", "click"]
-                ),
-                time,
-                f"e{batch}-{number:03}",
-                app=chance.choice(["web", "app"]),
-                user=user,
-                session=session,
-                params=params,
-                attributes={chance.choice(["plan", "city"]): chance.choice("xyz")},
-                batch=f"b{batch}",
-                user_id=chance.choice([None, None, "7", "8"]),
-                platform=chance.choice(["Web", "Web", "iOS", None]),
-                device={"ua_os": chance.choice(["Linux", None])},
-            )
-        )
-    return rows
-
 
 BATCHES = [traffic(1), traffic(2), traffic(3)]
 
@@ -135,6 +94,19 @@ def test_a_batch_with_other_events_and_a_batch_that_is_gone(in_order: Models) ->
     drop(in_order.sink, "b1")
     in_order.follow()
     same_as_from_nothing(in_order)
+
+
+def test_events_at_both_ends_of_the_calendar_are_followed(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    write(models.sink, BATCHES[0])
+    models.run()
+    last = event("_page_view", 253402300799999, "last", event_date=date(9999, 12, 31))
+    first = event("_page_view", -62135596800000, "first", event_date=date(1, 1, 1), session=None)
+    write(models.sink, [last, first])
+    models.follow()
+    same_as_from_nothing(models)
 
 
 def test_a_run_that_died_between_models_is_made_good(new_models: Callable[[], Models]) -> None:

@@ -12,13 +12,13 @@ import duckdb
 import pytest
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
-from model_input import PROJECT, event, write
 from typer.testing import CliRunner
 
 from clickstream_dagster.cli import app
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.resources.dbt import Warehouse, dbt_project_dir
 from clickstream_dagster.resources.lake_views import show_lake
+from tests.dbt.model_input import PROJECT, event, write
 from tests.views import REPORT_VIEWS, VIEWS
 
 

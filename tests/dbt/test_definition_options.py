@@ -5,11 +5,11 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pytest
-from conftest import Models
-from model_input import PROJECT, event, write
 
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.resources.definitions import Definitions, read_definitions
+from tests.dbt.conftest import Models
+from tests.dbt.model_input import PROJECT, event, write
 
 OTHER = Definitions(
     session_idle_minutes=10,

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import date, datetime
 
 import pytest
-from conftest import Models
-from model_input import PROJECT, event, ms
 
+from tests.dbt.conftest import Models
+from tests.dbt.model_input import PROJECT, event, ms
 from tests.views import COLUMNS, VIEWS
 
 SESSION = "app_id, session_id, user_pseudo_id, platform"

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Models
-from model_input import event, write
 
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.resources.definitions import read_definitions
+from tests.dbt.conftest import Models
+from tests.dbt.model_input import event, write
 
 FUNNELS = """
 funnels:

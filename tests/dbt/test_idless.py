@@ -4,8 +4,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from conftest import Models
-from model_input import drop, event, ms, write
+from tests.dbt.conftest import Models
+from tests.dbt.model_input import drop, event, ms, write
 
 MINUTE = 60_000
 START = ms("2024-05-01 20:00")

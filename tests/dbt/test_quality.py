@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import Models
-from model_input import PROJECT, event, ms, write
 
 from clickstream_dagster.resources.dbt import ModelError
+from tests.dbt.conftest import Models
+from tests.dbt.model_input import PROJECT, event, ms, write
 from tests.views import DAILY_REPORTS
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from datetime import date
 
 import pytest
-from conftest import Models
-from model_input import drop, event, write
+
+from tests.dbt.conftest import Models
+from tests.dbt.model_input import drop, event, write
 
 
 def day(number: int) -> date:

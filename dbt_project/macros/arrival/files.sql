@@ -40,7 +40,8 @@
 {% endmacro %}
 
 
-{# The events of the lake, as the event base reads them: each with its lake_file. #}
+{# The events of the lake, as the event base reads them: each with `lake_file`, the data file
+   that holds it (on Redshift the batch). #}
 {% macro lake_events(changes) %}
     {{- return(adapter.dispatch("lake_events", "clickstream")(changes)) -}}
 {% endmacro %}

@@ -116,7 +116,7 @@
 
 {% macro touched_keys(loads) %}
     {%- set key = config.meta_get("reopens") | join(", ") -%}
-    select {{ key }} from {{ ref(config.meta_get("follows")) }}
+    select {{ key }} from {{ loaded_keys() }}
     where load_id > {{ loads.after }} and load_id <= {{ loads.upto }}
     union
     select {{ key }} from {{ ledger("removal") }}
@@ -141,6 +141,16 @@
     where {{ in_ranges("later.report_date", touched_ranges(loads)) }}
     {%- endif %}
 {%- endmacro %}
+
+
+{# The relation that tells which keys a load has brought: the parent, whose rows have load_id. #}
+{% macro loaded_keys() %}
+    {{- return(adapter.dispatch("loaded_keys", "clickstream")()) -}}
+{% endmacro %}
+
+{% macro default__loaded_keys() %}
+    {%- do return(ref(config.meta_get("follows"))) -%}
+{% endmacro %}
 
 
 {% macro on_same_key(alias) %}
@@ -169,7 +179,7 @@
 
 {# The days that hold events of the touched keys, as a list of ranges (first, last). #}
 {% macro touched_ranges(loads) %}
-    {%- set parent = ref(config.meta_get("follows")) -%}
+    {%- set parent = loaded_keys() -%}
     {%- set window = "load_id > " ~ loads.after ~ " and load_id <= " ~ loads.upto -%}
     {%- set day = "report_date" if config.meta_get("dated") == "report_date" else "event_date" -%}
     {%- set first, last = day, day -%}

@@ -71,7 +71,12 @@
 {% macro default__forget_consumed_removals() %}
     {%- if builds() -%}
         delete from {{ ledger("removal") }}
-        where load_id <= (select min(load_id) from {{ ledger("state") }})
+        where load_id <= (
+            select min(last.load_id)
+            from (
+                select max(load_id) as load_id from {{ ledger("state") }} group by model
+            ) as last
+        )
     {%- endif -%}
 {% endmacro %}
 
@@ -85,7 +90,7 @@
     {%- set query = "select model, load_id, definitions from " ~ ledger("state") -%}
     {%- for row in run_query(query).rows -%}
         {%- if row[0] != this.identifier or row[2] == definitions_of_model() -%}
-            {%- do loads.update({row[0]: row[1] | int}) -%}
+            {%- do loads.update({row[0]: [loads.get(row[0], 0), row[1] | int] | max}) -%}
         {%- endif -%}
     {%- endfor -%}
     {%- do return(loads) -%}

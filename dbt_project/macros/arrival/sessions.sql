@@ -62,9 +62,9 @@
 {#
   The events whose session has another key now than they have: `former_key` and `session_key`.
   `days` are the days that the load touches, and `reach` those of the sessions to open, as ranges;
-  without effect when all is made anew.
+  without effect when all is made anew. Without `changed_only` also those that keep their key.
 #}
-{% macro events_in_new_sessions(changes, days, reach) %}
+{% macro events_in_new_sessions(changes, days, reach, changed_only=true) %}
     with events as (
         {%- if changes.all %}
         select e.*
@@ -134,7 +134,9 @@
         former_key,
         session_key
     from keyed
+    {%- if changed_only %}
     where session_key <> former_key
+    {%- endif %}
 {%- endmacro %}
 
 
@@ -146,6 +148,10 @@
 
 {# The users without session ids whose events a load has brought or taken away. #}
 {% macro users_without_ids(load_id) %}
+    {{- adapter.dispatch("users_without_ids", "clickstream")(load_id) -}}
+{% endmacro %}
+
+{% macro default__users_without_ids(load_id) %}
     select e.app_id, e.user_pseudo_id, e.platform, e.event_date
     from {{ this }} as e
     where e.load_id = {{ load_id }} and {{ has_no_session_id("e") }}
@@ -169,7 +175,7 @@
 {# The sessions of those users that have an event on these days. #}
 {% macro sessions_to_open(load_id, days) %}
     select distinct e.app_id, e.user_pseudo_id, e.platform, e.session_key
-    from {{ this }} as e
+    from {{ events_with_keys() }} as e
     inner join (
         select distinct app_id, user_pseudo_id, platform
         from ({{ users_without_ids(load_id) }}) as loaded
@@ -204,7 +210,7 @@
             {%- set wider = widened(found.days, 2 ** step) -%}
             {%- set query -%}
                 select count(*)
-                from {{ this }} as e
+                from {{ events_with_keys() }} as e
                 inner join ({{ sessions_to_open(load_id, days) }}) as opened
                     on {{ on_same_session() }}
                 where
@@ -216,4 +222,24 @@
         {%- endif -%}
     {%- endfor -%}
     {%- do return(found.days) -%}
+{% endmacro %}
+
+
+{# The key that an event without session id has got by earlier loads, `#` before the first one. #}
+{% macro kept_session_key() %}
+    {{- adapter.dispatch("kept_session_key", "clickstream")() -}}
+{% endmacro %}
+
+{% macro default__kept_session_key() %}
+    {{- "'#'" -}}
+{% endmacro %}
+
+
+{# The relation that tells which events are in which session. #}
+{% macro events_with_keys() %}
+    {{- return(adapter.dispatch("events_with_keys", "clickstream")()) -}}
+{% endmacro %}
+
+{% macro default__events_with_keys() %}
+    {%- do return(this) -%}
 {% endmacro %}

@@ -65,18 +65,19 @@
   A typed value as text: the first of string, int, float and double that is neither null nor
   empty (seed 000, Activity report, event parameter query).
 
-  Numbers print as the engine prints them: integers plain, doubles in the shortest form that reads
-  back as the same number (`0.1`, `1.0`, `1e+20`).
+  Integers print plain, doubles in the shortest form that reads back as the same number (`0.1`,
+  `1.0`, `1e+20`).
 #}
 {% macro value_text(value) %}
     coalesce(
         nullif({{ nested(value ~ ".string_value", "string") }}, ''),
-        {{ number_text(nested(value ~ ".int_value", "int")) }},
+        cast({{ nested(value ~ ".int_value", "int") }} as varchar(32)),
         {{ number_text(nested(value ~ ".float_value", "float")) }},
         {{ number_text(nested(value ~ ".double_value", "double")) }}
     )
 {% endmacro %}
 
+{# A number of a floating type as text. #}
 {% macro number_text(number) %}
     {{- return(adapter.dispatch("number_text", "clickstream")(number)) -}}
 {% endmacro %}
@@ -142,4 +143,19 @@
 
 {% macro default__same(left, right) %}
     {{- "%s is not distinct from %s" % (left, right) -}}
+{% endmacro %}
+
+
+{#
+  Says how the table of a model is partitioned, where the engine partitions: on Athena by months,
+  not days, for a statement there writes 100 partitions at most.
+
+  `partitioned_by("app_id", "month(event_date)")`
+#}
+{% macro partitioned_by() %}
+    {{- adapter.dispatch("partitioned_by", "clickstream")(*varargs) -}}
+{% endmacro %}
+
+{% macro default__partitioned_by() %}
+    {%- do varargs -%}
 {% endmacro %}

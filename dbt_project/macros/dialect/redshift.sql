@@ -104,15 +104,11 @@
 
 {# Redshift prints a whole number of a floating type without a fraction. #}
 {% macro redshift__number_text(number) %}
-    {%- if "bigint" in number -%}
-        cast({{ number }} as varchar(32))
-    {%- else -%}
-        case
-            when abs({{ number }}) < 1e15 and {{ number }} = trunc({{ number }})
-                then cast(cast({{ number }} as bigint) as varchar(32)) || '.0'
-            else cast({{ number }} as varchar(32))
-        end
-    {%- endif -%}
+    case
+        when abs({{ number }}) < 1e15 and {{ number }} = trunc({{ number }})
+            then cast(cast({{ number }} as bigint) as varchar(32)) || '.0'
+        else cast({{ number }} as varchar(32))
+    end
 {% endmacro %}
 
 

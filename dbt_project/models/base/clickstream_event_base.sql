@@ -1,4 +1,8 @@
-{{ config(meta={"defined_by": ["session_idle_minutes", "time_zone", "view_events"]}) }}
+{#- On Athena nothing is copied: the lake is a table of the engine. #}
+{{ config(
+    materialized="view" if target.type == "athena" else "incremental",
+    meta={"defined_by": ["session_idle_minutes", "time_zone", "view_events"]},
+) }}
 
 {%- set changes = file_changes() %}
 
@@ -54,7 +58,10 @@ select
     {{ event_param("_session_id", "string") }} as session_id,
     coalesce(
         nullif({{ event_param("_session_id", "string") }}, ''),
-        case when user_pseudo_id is null then '#' || cast(event_date as varchar) else '#' end
+        case
+            when user_pseudo_id is null then '#' || cast(event_date as varchar)
+            else {{ kept_session_key() }}
+        end
     ) as session_key,
     {{ event_param("_session_start_timestamp", "int") }} as session_start_timestamp,
     {{ int32(event_param("_session_duration", "int")) }} as session_duration,

@@ -4,6 +4,7 @@
     "reopens": ["app_id", "session_key", "user_pseudo_id"],
     "dated": "event_date",
 }) }}
+{{ partitioned_by("app_id", "month(event_date)") }}
 
 {%- set loads = loads_to_take_in() %}
 {#- Redshift has no window clause. #}

@@ -5,6 +5,7 @@
     "spans": true,
     "notes": "report_date",
 }) }}
+{{ partitioned_by("app_id") }}
 
 {%- set loads = loads_to_take_in() %}
 

@@ -2,6 +2,7 @@
     "follows": "clickstream_user_attr_day_base",
     "reopens": ["app_id", "user_pseudo_id"],
 }) }}
+{{ partitioned_by("app_id") }}
 
 {%- set loads = loads_to_take_in() %}
 

@@ -3,6 +3,7 @@
     "reopens": ["app_id", "user_pseudo_id", "event_date"],
     "dated": "event_date",
 }) }}
+{{ partitioned_by("app_id", "month(event_date)") }}
 
 {%- set loads = loads_to_take_in() %}
 

@@ -4,6 +4,7 @@
     "reopens": ["app_id", "user_pseudo_id"],
     "notes": "first_active_date",
 }) }}
+{{ partitioned_by("app_id") }}
 
 {%- set loads = loads_to_take_in() %}
 

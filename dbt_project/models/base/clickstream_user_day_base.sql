@@ -4,6 +4,7 @@
     "reopens": ["app_id", "user_pseudo_id", "report_date"],
     "dated": "report_date",
 }) }}
+{{ partitioned_by("app_id", "month(report_date)") }}
 
 {%- set loads = loads_to_take_in() %}
 

@@ -6,6 +6,7 @@
     "reaches": 29,
     "defined_by": ["first_touch_events", "purchase_events", "time_zone", "view_events"],
 }) }}
+{{ partitioned_by("app_id", "month(report_date)") }}
 
 {%- set loads = loads_to_take_in() %}
 

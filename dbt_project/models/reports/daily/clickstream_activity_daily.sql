@@ -5,6 +5,7 @@
     "dated": "report_date",
     "defined_by": ["time_zone", "view_events"],
 }) }}
+{{ partitioned_by("app_id", "month(report_date)") }}
 
 {%- set loads = loads_to_take_in() %}
 

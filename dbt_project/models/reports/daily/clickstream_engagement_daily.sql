@@ -10,6 +10,7 @@
         "view_events",
     ],
 }) }}
+{{ partitioned_by("app_id", "month(report_date)") }}
 
 {%- set loads = loads_to_take_in() %}
 

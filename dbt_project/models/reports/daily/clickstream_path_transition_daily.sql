@@ -4,6 +4,7 @@
     "dated": "report_date",
     "defined_by": ["session_idle_minutes", "time_zone", "view_events"],
 }) }}
+{{ partitioned_by("app_id", "month(report_date)") }}
 
 {%- set loads = loads_to_take_in() %}
 

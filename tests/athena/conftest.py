@@ -1,0 +1,145 @@
+"""The same events in a lake for Athena and in one for DuckDB, with the models of both."""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import duckdb
+import pytest
+
+from clickstream_dagster.processing.lake import Lake
+from clickstream_dagster.resources.athena import AthenaWarehouse, run_dbt_on_athena
+from clickstream_dagster.resources.dbt import ModelError, Warehouse, run_dbt
+from tests.athena.athena_edge import AthenaEdge, Killed, Statement, served_athena
+from tests.athena.trino_server import served_trino
+from tests.conftest import Bucket
+from tests.dbt.model_input import arrow, traffic
+from tests.views import VIEWS
+
+QUICK = ("--quiet", "--log-level-file", "none", "--no-write-json")
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts a Trino is heavy."""
+    for item in items:
+        if HERE in item.path.parents and "edge" in item.fixturenames:
+            item.add_marker(pytest.mark.heavy)
+
+
+@pytest.fixture(scope="session")
+def edge(aws: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AthenaEdge]:
+    """Athena: a double of its API in front of a real Trino, which boto3 finds by environment."""
+    with (
+        served_trino(aws, tmp_path_factory.mktemp("trino")) as port,
+        served_athena(port, aws) as edge,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("AWS_ENDPOINT_URL_ATHENA", edge.url)
+        yield edge
+
+
+class TwoLakes:
+    """A lake on S3 with Glue and one in a directory that get the same events."""
+
+    def __init__(self, bucket: Bucket, edge: AthenaEdge, root: Path) -> None:
+        self.edge = edge
+        self.glue = boto3.client("glue")
+        self.project = f"shop_{uuid.uuid4().hex[:8]}"
+        local = root / self.project / "lake"
+        local.mkdir(parents=True)
+        self.on_s3 = Lake(bucket.address("lake"), self.project)
+        self.local = Lake(str(local), self.project)
+        self.athena = AthenaWarehouse(self.project, bucket.address("models"), root / "athena")
+        self.duckdb = Warehouse(local, self.project, root / self.project / "warehouse.duckdb")
+
+    def write(self, events: Iterable[dict[str, Any]]) -> None:
+        """Append events in one snapshot."""
+        rows = arrow(events)
+        for lake in (self.on_s3, self.local):
+            lake.table("ods_event").append(rows)
+
+    def drop(self, batch: str) -> None:
+        """Take the rows of a batch out: files that others share are written again."""
+        for lake in (self.on_s3, self.local):
+            lake.table("ods_event").delete(f"ingest_batch == '{batch}'")
+
+    def run_athena(self, *arguments: str) -> list[Statement]:
+        """`dbt run` on Athena; gives the statements that it ran."""
+        before = len(self.edge.ran)
+        run_dbt_on_athena([*(arguments or ["run"]), *QUICK], self.athena)
+        return self.edge.ran[before:]
+
+    def run_killed(self, counts: Callable[[str], bool], survive: int) -> bool:
+        """`dbt run` of the base models that dies before the statement after `survive` counted ones.
+
+        Tells whether it died; else it came to its end.
+        """
+        seen = 0
+
+        def kill(text: str) -> None:
+            nonlocal seen
+            if seen >= survive:
+                seen += 1
+                raise Killed
+            seen += counts(text)
+
+        self.edge.before = kill
+        try:
+            self.run_athena("run", "--select", "tag:base", "--threads", "1", "--fail-fast")
+        except ModelError:
+            if seen <= survive:
+                raise
+        finally:
+            self.edge.before = lambda _: None
+        return seen > survive
+
+    def run_duckdb(self) -> None:
+        """`dbt run` on DuckDB."""
+        run_dbt(["run", *QUICK], self.duckdb)
+
+    def rows_of_athena(self, view: str) -> list[tuple[Any, ...]]:
+        """All rows of a view on Athena, sorted."""
+        return self.query(f"select * from {view}")
+
+    def query(self, sql: str, parameters: list[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query on Athena, sorted."""
+        statement = self.edge.run(sql, self.project, parameters)
+        assert statement.error is None, statement.error
+        return sorted((tuple(row) for row in statement.rows), key=repr)
+
+    def query_duckdb(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query on DuckDB, sorted."""
+        with duckdb.connect(str(self.duckdb.file)) as connection:
+            connection.execute(f"set schema = '{self.project}'")
+            return sorted(connection.execute(sql).fetchall(), key=repr)
+
+    def must_be_equal(self) -> None:
+        """Assert that the ten views have equal rows on both engines."""
+        for view in VIEWS:
+            assert self.rows_of_athena(view) == self.query_duckdb(f"select * from {view}"), view
+
+
+@pytest.fixture(scope="session")
+def new_lakes(
+    make_bucket: Callable[[], Bucket], edge: AthenaEdge, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], TwoLakes]:
+    """Make two empty lakes whose models are not built yet."""
+    root = tmp_path_factory.mktemp("lakes")
+    return lambda: TwoLakes(make_bucket(), edge, root)
+
+
+@pytest.fixture(scope="session")
+def lakes(new_lakes: Callable[[], TwoLakes]) -> TwoLakes:
+    """Two lakes with two loads each, over the end of a year.
+
+    Tests that change them are in test_views_equal.py, the last of their folder.
+    """
+    lakes = new_lakes()
+    for number in (1, 4):
+        lakes.write(traffic(number))
+        lakes.run_athena()
+    lakes.run_duckdb()
+    return lakes
