@@ -11,7 +11,7 @@ athena_app = typer.Typer(help="Models and saved queries on Athena.", no_args_is_
 
 ProjectId = Annotated[str, typer.Option(help="Id of the project: its Glue database.")]
 Group = Annotated[str, typer.Option(help="Work group whose settings and limit apply.")]
-Region = Annotated[str, typer.Option(envvar="AWS_REGION", help="AWS region of the lake.")]
+Region = Annotated[str | None, typer.Option(envvar="AWS_REGION", help="AWS region of the lake.")]
 
 
 @athena_app.command("set-up")
@@ -25,7 +25,7 @@ def set_up(
     kms_key_id: Annotated[
         str | None, typer.Option(help="KMS key that encrypts query results.")
     ] = None,
-    region: Region = "us-east-1",
+    region: Region = None,
 ) -> None:
     """Make the work group and the saved queries of the ten views, or bring them up to date."""
     import boto3
@@ -53,13 +53,38 @@ def model(
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Build every model from nothing.")
     ] = False,
-    region: Region = "us-east-1",
+    check_everything: Annotated[
+        bool,
+        typer.Option(
+            "--check-everything",
+            help="Test the whole history, not only the days of the last load.",
+        ),
+    ] = False,
+    definitions: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CLICKSTREAM_DEFINITIONS",
+            help="YAML file of definitions, with the keys of a project's block `definitions`.",
+        ),
+    ] = None,
+    region: Region = None,
 ) -> None:
     """Build and test the models of a lake on S3."""
+    from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.resources.athena import AthenaWarehouse, run_dbt_on_athena
     from clickstream_dagster.resources.dbt import WITHOUT_UNIT_TESTS
+    from clickstream_dagster.resources.definitions import Definitions, read_definitions
 
     with plain_errors():
-        warehouse = AthenaWarehouse(project_id, data, scratch.absolute(), work_group, region)
+        warehouse = AthenaWarehouse(
+            project_id,
+            data,
+            scratch.absolute(),
+            work_group,
+            S3Access(region),
+            read_definitions(definitions) if definitions else Definitions(),
+        )
         refresh = ["--full-refresh"] if full_refresh else []
-        run_dbt_on_athena(["build", *WITHOUT_UNIT_TESTS, *refresh], warehouse)
+        run_dbt_on_athena(
+            ["build", *WITHOUT_UNIT_TESTS, *refresh], warehouse, check_everything=check_everything
+        )

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "plugin_scaffold": {"processing"},
     "geo_fetch": {"processing"},
     "plugin_commands": {"geo_fetch", "plugin_scaffold", "processing"},
-    "athena_commands": {"plain_errors", "resources", "warehouses"},
+    "athena_commands": {"batches", "plain_errors", "resources", "warehouses"},
     "package_commands": {
         *("components", "resources", "emr", "plain_errors"),
         *("batches", "processing"),

@@ -29,6 +29,9 @@ Origins = dict[str, list[list[str]]]
 
 def lineage_metadata(
     project: Project,
+    engine: str,
+    source: dg.AssetKey,
+    state: Path,
     run: Path,
     models: Iterable[str],
     tables: Mapping[str, dg.TableSchema],
@@ -36,12 +39,13 @@ def lineage_metadata(
 ) -> dict[str, dict[str, dg.TableColumnLineage]]:
     """Give the column lineage of models that the dbt run in the directory `run` has built.
 
+    `source` is the asset of the events that they read, `state` the directory of the manifest,
     `tables` are the schemas of the warehouse's tables. A model whose SQL sqlglot can't read is left
     out, and `tell` gets one line about it, the first time.
     """
 
     def key(table: str) -> dg.AssetKey:
-        return project.key(SOURCE) if table == SOURCE else project.key(TARGET, table)
+        return source if table == SOURCE else project.key(engine, table)
 
     schemas = {**tables, SOURCE: table_schema(SOURCE)}
     columns = {table: [one.name for one in schema.columns] for table, schema in schemas.items()}
@@ -54,9 +58,7 @@ def lineage_metadata(
                 }
             )
         }
-        for model, origins in model_origins(
-            Path(project.dbt_state), run, list(models), columns, tell
-        ).items()
+        for model, origins in model_origins(state, run, list(models), columns, engine, tell).items()
     }
 
 
@@ -65,25 +67,29 @@ def model_origins(
     run: Path,
     models: Sequence[str],
     columns: Mapping[str, Sequence[str]],
+    dialect: str,
     tell: Callable[[str], object],
 ) -> dict[str, Origins]:
     """Give the origins of the columns of models: those kept in `state`, else read from the run.
 
-    `columns` are those of every table that a model may read.
+    `columns` are those of every table that a model may read, `dialect` is sqlglot's name of the
+    engine.
     """
     file = state / LINEAGE
     version = f"{__version__} {prepared_digest(state)}"
     kept = _kept(file, version)
     if new := set(models) - kept.keys():
-        kept |= _read(run / MANIFEST, new, columns, tell)
+        kept |= _read(run / MANIFEST, new, columns, dialect, tell)
         scratch = file.with_suffix(f".{os.getpid()}")
         scratch.write_text(json.dumps({"version": version, "models": kept}))
         os.replace(scratch, file)
     return {model: origins for model in models if (origins := kept.get(model)) is not None}
 
 
-def column_origins(sql: str, parents: Mapping[str, Sequence[str]]) -> Origins:
-    """Give the origins of each column that a query of DuckDB selects.
+def column_origins(
+    sql: str, parents: Mapping[str, Sequence[str]], dialect: str = TARGET
+) -> Origins:
+    """Give the origins of each column that a query selects, in the dialect of an engine.
 
     `parents` are the columns of the tables to look for, by name; what comes from elsewhere is left
     out. A field of a struct counts as its column. A constant, or a number of rows, has no origins.
@@ -93,10 +99,10 @@ def column_origins(sql: str, parents: Mapping[str, Sequence[str]]) -> Origins:
     from sqlglot.lineage import lineage
 
     tables = {table: dict.fromkeys(columns, "unknown") for table, columns in parents.items()}
-    query = parse_one(sql, dialect="duckdb")
+    query = parse_one(sql, dialect=dialect)
     _write_out_windows(query)
     origins: Origins = {}
-    asked = lineage(None, query, tables, dialect="duckdb", allow_partial_qualification=True)
+    asked = lineage(None, query, tables, dialect=dialect, allow_partial_qualification=True)
     for column, root in asked.items():
         found = {
             (node.expression.name, exp.to_column(node.name).name)
@@ -131,6 +137,7 @@ def _read(
     manifest: Path,
     models: set[str],
     columns: Mapping[str, Sequence[str]],
+    dialect: str,
     tell: Callable[[str], object],
 ) -> dict[str, Origins | None]:
     """Give origins by the manifest of a run, None for the models that sqlglot can't read."""
@@ -141,7 +148,7 @@ def _read(
             parents = [parent.rpartition(".")[2] for parent in node["depends_on"]["nodes"]]
             known = {parent: columns[parent] for parent in parents if parent in columns}
             try:
-                found[node["name"]] = column_origins(node["compiled_code"], known)
+                found[node["name"]] = column_origins(node["compiled_code"], known, dialect)
             except Exception as error:  # on SQL that it does not know sqlglot fails in many ways
                 found[node["name"]] = None
                 reason = str(error).partition("\n")[0] or type(error).__name__

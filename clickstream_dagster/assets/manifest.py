@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from clickstream_dagster.errors import ClickstreamError
-from clickstream_dagster.resources.dbt import Models, dbt_project_dir
+from clickstream_dagster.resources.dbt import Models, dbt_project_dir, dbt_vars
 
 MANIFEST = "manifest.json"
 PARTIAL_PARSE = "partial_parse.msgpack"
@@ -62,7 +62,7 @@ def project_digest(folder: Path, warehouse: Models) -> str:
     """
     from dbt.version import __version__
 
-    told = [__version__, warehouse.project_id, str(folder), *warehouse.vars_argument]
+    told = [__version__, warehouse.project_id, str(folder), *dbt_vars(warehouse.definitions)]
     digest = hashlib.sha256("\n".join(told).encode())
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
@@ -95,7 +95,14 @@ def _parse(warehouse: Models, folder: Path, target: str) -> None:
         "DBT_LOG_PATH": str(folder),
     }
     answer = subprocess.run(
-        [dbt_executable(), "--quiet", "parse", "--target", target, *warehouse.vars_argument],
+        [
+            dbt_executable(),
+            "--quiet",
+            "parse",
+            "--target",
+            target,
+            *dbt_vars(warehouse.definitions),
+        ],
         cwd=dbt_project_dir(),
         env=environment,
         capture_output=True,

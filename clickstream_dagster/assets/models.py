@@ -1,64 +1,84 @@
 """The models of a warehouse: one dbt project, an asset for each model, its tests as checks."""
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from clickstream_dagster.assets.failures import clear_failures
 from clickstream_dagster.assets.lineage import lineage_metadata
-from clickstream_dagster.assets.manifest import (
-    TARGET,
-    dbt_executable,
-    prepared_manifest,
-    run_directory,
-)
+from clickstream_dagster.assets.manifest import dbt_executable, prepared_manifest, run_directory
 from clickstream_dagster.assets.project import Project
 
 if TYPE_CHECKING:
     from dagster_dbt import DagsterDbtTranslator, DbtCliResource
-    from duckdb import DuckDBPyConnection
 
-    from clickstream_dagster.resources.dbt import Warehouse
+    from clickstream_dagster.resources.dbt import Models
 
-MOST_ROWS_READ = 500_000
-"""Rows that DuckDB may read to count those of one relation: under a second on two cores."""
+UPKEEP = "upkeep"
+"""Layer of the assets that are no part of the way from raw files to views."""
+
+TableMetadata = dict[str, dict[str, Any]]
+"""What is told of the relations of a project after a build, by name; `dagster/column_schema` of
+each, `dagster/row_count` of those that are cheap to count."""
 
 
-def duckdb_models(project: Project) -> dg.AssetsDefinition:
-    """Build the assets of the project's models in DuckDB.
+class ModelBuild(dg.Config):
+    """How a run builds the models.
 
-    One dbt build brings the warehouse up to date with the lake, whatever the window; the models
-    have the project's partitions so that a range of windows is one run from raw files to views.
+    With `check_everything` the tests look at the whole history, not only at the days of the last
+    load; with `full_refresh` all models are built from nothing.
+    """
+
+    check_everything: bool = False
+    full_refresh: bool = False
+
+
+def model_assets(
+    project: Project,
+    warehouse: "Models",
+    engine: str,
+    *,
+    source: dg.AssetKey,
+    state: Path,
+    pool: str,
+    environment: Callable[[], Mapping[str, str]],
+    tables: Callable[[], TableMetadata],
+) -> dg.AssetsDefinition:
+    """Build the assets of the project's models in a warehouse of an engine.
+
+    One dbt build brings the warehouse up to date, whatever the window; the models have the
+    project's partitions so that a range of windows is one run from raw files to views. `source` is
+    the asset that they read, `state` the directory of dbt's manifest and runs. `environment` gives
+    what a run of dbt needs, and raises what says that the warehouse can't be had; `tables` tells of
+    the relations behind it.
     """
     from dagster_dbt import dbt_assets
 
-    from clickstream_dagster.resources.dbt import WITHOUT_UNIT_TESTS, Warehouse, dbt_environment
-
-    warehouse = Warehouse(
-        project.lake, project.project_id, Path(project.warehouse), project.s3, project.definitions
-    )
-    state = Path(project.dbt_state)
+    from clickstream_dagster.resources.dbt import WITHOUT_UNIT_TESTS, dbt_environment, dbt_vars
 
     @dbt_assets(
-        manifest=prepared_manifest(warehouse, state),
-        name=project.name("duckdb_models"),
-        dagster_dbt_translator=model_translator(project, TARGET, project.key("ods_event")),
+        manifest=prepared_manifest(warehouse, state, engine),
+        name=project.name(f"{engine}_models"),
+        dagster_dbt_translator=model_translator(project, engine, source),
         partitions_def=project.partitions,
         backfill_policy=project.backfill_policy,
-        pool=duckdb_pool(project.warehouse),
+        pool=pool,
     )
-    def build_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        require_writable(warehouse.file)
-        dbt = dbt_process(TARGET)
+    def build_models(context: dg.AssetExecutionContext, config: ModelBuild) -> Iterator[Any]:
+        with clear_failures():
+            settings = environment()
         target = run_directory(state, context.run_id)
-        with dbt_environment(warehouse.environment()):
-            invocation = dbt.cli(
-                ["build", *WITHOUT_UNIT_TESTS, *warehouse.vars_argument],
+        with dbt_environment(settings):
+            invocation = dbt_process(engine).cli(
+                [
+                    "build",
+                    *WITHOUT_UNIT_TESTS,
+                    *(["--full-refresh"] if config.full_refresh else []),
+                    *dbt_vars(warehouse.definitions, check_everything=config.check_everything),
+                ],
                 context=context,
                 target_path=target,
             )
@@ -74,7 +94,7 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
                     )
         except Exception as error:  # what was built before the failure is still told
             failure = error
-        tables = table_metadata(warehouse) if failure is None else {}
+        told_of = tables() if failure is None else {}
         keys = {
             event.output_name: context.asset_key_for_output(event.output_name)
             for event in events
@@ -82,15 +102,18 @@ def duckdb_models(project: Project) -> dg.AssetsDefinition:
         }
         lineage = lineage_metadata(
             project,
+            engine,
+            source,
+            state,
             target,
             [key.path[-1] for key in keys.values()],
-            {name: told["dagster/column_schema"] for name, told in tables.items()},
+            {name: told["dagster/column_schema"] for name, told in told_of.items()},
             context.log.debug,
         )
         for event in events:
             if isinstance(event, dg.Output):
                 key = keys[event.output_name]
-                told = {**tables.get(key.path[-1], {}), **lineage.get(key.path[-1], {})}
+                told = {**told_of.get(key.path[-1], {}), **lineage.get(key.path[-1], {})}
                 context.add_asset_metadata(told, asset_key=key)
             yield event
         if failure is not None:
@@ -162,78 +185,3 @@ def dbt_process(target: str) -> "DbtCliResource":
         target=target,
         dbt_executable=dbt_executable(),
     )
-
-
-def table_metadata(warehouse: "Warehouse") -> dict[str, dict[str, Any]]:
-    """Give rows and columns of each relation of the project, read from the DuckDB file.
-
-    A view whose rows are too dear to count has no row count. One read-only connection after dbt
-    has let go of the file; dagster-dbt's own row counts and columns cost a connection for each
-    model, and read all of it.
-    """
-    import duckdb
-
-    schema = warehouse.project_id
-    with duckdb.connect(str(warehouse.file), read_only=True) as connection:
-        columns: dict[str, list[dg.TableColumn]] = {}
-        for table, column, type_ in connection.execute(
-            "select table_name, column_name, data_type from duckdb_columns()"
-            " where schema_name = ? order by table_name, column_index",
-            [schema],
-        ).fetchall():
-            columns.setdefault(table, []).append(dg.TableColumn(column, type_))
-        rows = row_counts(connection, schema)
-        return {
-            table: {
-                **({"dagster/row_count": rows[table]} if table in rows else {}),
-                "dagster/column_schema": dg.TableSchema(found),
-            }
-            for table, found in columns.items()
-        }
-
-
-def row_counts(connection: "DuckDBPyConnection", schema: str) -> dict[str, int]:
-    """Count the rows of the tables of a schema, and of the views that little is read for.
-
-    For a table DuckDB reads no column, and after that it knows the rows of each view that has one
-    for each of the table. Views that unnest, join or aggregate are read, and their tables grow for
-    years: they are left out when DuckDB would read more than MOST_ROWS_READ.
-    """
-    found: dict[str, int] = {}
-    for relation, is_view in connection.execute(
-        "select table_name, false from duckdb_tables() where schema_name = $1 union all"
-        " select view_name, true from duckdb_views() where schema_name = $1 order by 2, 1",
-        [schema],
-    ).fetchall():
-        query = f'select count(*) from "{schema}"."{relation}"'
-        if is_view:
-            ((_, plan),) = connection.execute(f"explain (format json) {query}").fetchall()
-            if sum(map(_rows_read, json.loads(plan))) > MOST_ROWS_READ:
-                continue
-        ((found[relation],),) = connection.execute(query).fetchall()
-    return found
-
-
-def _rows_read(step: Mapping[str, Any]) -> int:
-    """Give the rows that the scans below a step of a plan read, as DuckDB estimates them."""
-    if step["children"]:
-        return sum(map(_rows_read, step["children"]))
-    return int(step["extra_info"].get("Estimated Cardinality", 0))
-
-
-def duckdb_pool(file: str) -> str:
-    """Give the pool of a DuckDB file: DuckDB lets one process write at a time."""
-    return f"duckdb_{hashlib.sha256(os.path.abspath(file).encode()).hexdigest()[:8]}"
-
-
-def require_writable(file: Path) -> None:
-    """Raise a failure that names the DuckDB file if another process has it open."""
-    from dbt_common.exceptions import DbtRuntimeError
-
-    from clickstream_dagster.resources.lake_views import check_unlocked
-
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        check_unlocked(str(file))
-    except (OSError, DbtRuntimeError) as error:
-        raise dg.Failure(description=str(error)) from error

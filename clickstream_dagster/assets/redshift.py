@@ -1,6 +1,6 @@
 """A project in Redshift: its events, its models, its users, and what is done now and then."""
 
-from collections.abc import Iterator
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from clickstream_dagster.assets.failures import clear_failures
-from clickstream_dagster.assets.manifest import prepared_manifest, run_directory
-from clickstream_dagster.assets.models import dbt_process, model_translator
+from clickstream_dagster.assets.manifest import MANIFEST
+from clickstream_dagster.assets.models import UPKEEP, TableMetadata, model_assets
 from clickstream_dagster.assets.project import Project
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 ENGINE = "redshift"
 EVENTS, USERS = "ods_event", "dim_user"
 APP_VIEWS, EXPIRED = "app_views", "expired_events"
-
-UPKEEP = "upkeep"
-"""Layer of the assets that are no part of the way from raw files to views."""
 
 
 class Expiry(dg.Config):
@@ -62,33 +59,46 @@ def redshift_events(project: Project, warehouse: "RedshiftWarehouse") -> dg.Asse
 
 def redshift_models(project: Project, warehouse: "RedshiftWarehouse") -> dg.AssetsDefinition:
     """Build the assets of the models: one dbt build brings them up to what is loaded."""
-    from dagster_dbt import dbt_assets
-
-    from clickstream_dagster.resources.dbt import WITHOUT_UNIT_TESTS, dbt_environment
-
     state = Path(warehouse.scratch)
-
-    @dbt_assets(
-        manifest=prepared_manifest(warehouse, state, ENGINE),
-        name=project.name("redshift_models"),
-        dagster_dbt_translator=model_translator(project, ENGINE, project.key(ENGINE, EVENTS)),
-        partitions_def=project.partitions,
-        backfill_policy=project.backfill_policy,
+    return model_assets(
+        project,
+        warehouse,
+        ENGINE,
+        source=project.key(ENGINE, EVENTS),
+        state=state,
         pool=project.name(ENGINE),
+        environment=lambda: {**warehouse.environment(), **warehouse.credentials()},
+        tables=lambda: table_metadata(warehouse, state / MANIFEST),
     )
-    def build_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        target = run_directory(state, context.run_id)
-        with clear_failures():
-            settings = {**warehouse.environment(), **warehouse.credentials()}
-        with dbt_environment(settings):
-            invocation = dbt_process(ENGINE).cli(
-                ["build", *WITHOUT_UNIT_TESTS, *warehouse.vars_argument],
-                context=context,
-                target_path=target,
-            )
-        yield from invocation.stream()
 
-    return build_models
+
+def table_metadata(warehouse: "RedshiftWarehouse", manifest: Path) -> TableMetadata:
+    """Give the columns of each model as they are documented, and the rows of those with a table.
+
+    Redshift counts a table's rows without reading its columns; of views it would read them.
+    """
+    from clickstream_dagster.warehouses.redshift.sql import literal, name
+
+    schema = name(warehouse.project_id)
+    told: TableMetadata = {}
+    tables = []
+    for node in json.loads(manifest.read_text())["nodes"].values():
+        if node["resource_type"] != "model":
+            continue
+        columns = [
+            dg.TableColumn(column["name"], description=column["description"])
+            for column in node["columns"].values()
+        ]
+        told[node["name"]] = {"dagster/column_schema": dg.TableSchema(columns)}
+        if node["config"]["materialized"] != "view":
+            tables.append(node["name"])
+    query = " union all ".join(
+        f"select {literal(table)} as name, count(*) as row_count from {schema}.{name(table)}"
+        for table in tables
+    )
+    for table, rows in warehouse.sql().query(query):
+        told[str(table)]["dagster/row_count"] = int(str(rows))
+    return told
 
 
 def redshift_users(project: Project, warehouse: "RedshiftWarehouse") -> dg.AssetsDefinition:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from clickstream_dagster.assets.maintenance import NAME as MAINTENANCE
+from clickstream_dagster.assets.models import UPKEEP
 from clickstream_dagster.assets.project import Project, last_ended
-from clickstream_dagster.assets.redshift import UPKEEP
 from clickstream_dagster.errors import SettingError
 
 if TYPE_CHECKING:

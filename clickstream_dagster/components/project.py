@@ -12,6 +12,7 @@ from clickstream_dagster.assets.project import EMR_SERVERLESS, Project, Trigger
 from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3, would_list
 from clickstream_dagster.checks.quality import Bounds
+from clickstream_dagster.components.athena import Athena
 from clickstream_dagster.components.definitions import ModelDefinitions
 from clickstream_dagster.components.emr import EmrServerless
 from clickstream_dagster.components.maintenance import Maintenance
@@ -53,7 +54,8 @@ class Warehouse(dg.Model, dg.Resolvable):
     """A warehouse that the models are built in."""
 
     engine: Annotated[
-        Literal["duckdb", "redshift"], describe(description="Engine of the warehouse.")
+        Literal["duckdb", "redshift", "athena"],
+        describe(description="Engine of the warehouse."),
     ] = "duckdb"
     path: Annotated[
         str | None,
@@ -67,16 +69,25 @@ class Warehouse(dg.Model, dg.Resolvable):
         Redshift | None,
         describe(description="Where it is, and how to sign in, for the engine redshift."),
     ] = None
+    athena: Annotated[
+        Athena | None,
+        describe(description="Where tables and results go, for the engine athena."),
+    ] = None
 
     @model_validator(mode="after")
     def _block(self) -> "Warehouse":
-        if (self.engine == "redshift") != (self.redshift is not None):
-            raise ValueError(
-                "a warehouse of engine redshift has a block redshift, and no other has: write "
-                "database, host, manifests, and workgroup or cluster there"
-            )
-        if self.engine == "redshift" and self.path is not None:
-            raise ValueError("path is the DuckDB file: leave it out for redshift")
+        needed = {
+            "redshift": "database, host, manifests, and workgroup or cluster",
+            "athena": "data, work_group and results",
+        }
+        for engine, keys in needed.items():
+            if (self.engine == engine) != (getattr(self, engine) is not None):
+                raise ValueError(
+                    f"a warehouse of engine {engine} has a block {engine}, and no other has: write "
+                    f"{keys} there"
+                )
+        if self.engine != "duckdb" and self.path is not None:
+            raise ValueError(f"path is the DuckDB file: leave it out for {self.engine}")
         return self
 
 
@@ -374,11 +385,15 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         return self
 
     @model_validator(mode="after")
-    def _lake_of_redshift(self) -> "ClickstreamProject":
+    def _lake_of_warehouses(self) -> "ClickstreamProject":
+        for warehouse in self.warehouses:
+            on_s3 = (self.lake or "").startswith(S3_SCHEME)
+            if warehouse.engine != "duckdb" and not on_s3:
+                raise ValueError(
+                    f"{warehouse.engine} reads the lake from S3: write lake: s3://bucket/prefix"
+                )
         if self._redshift() is None:
             return self
-        if not (self.lake or "").startswith(S3_SCHEME):
-            raise ValueError("redshift reads the lake from S3: write lake: s3://bucket/prefix")
         from clickstream_dagster.warehouses.redshift.apps import app_schemas
         from clickstream_dagster.warehouses.redshift.sql import RedshiftError
 
@@ -521,6 +536,21 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             ),
         )
 
+    def athena_defs(self, project: Project, root: Path) -> dg.Definitions:
+        """Give what a project has on Athena; nothing without a warehouse there."""
+        settings = next((one.athena for one in self.warehouses if one.athena is not None), None)
+        if settings is None:
+            return dg.Definitions()
+        from clickstream_dagster.assets import athena
+
+        warehouse = settings.warehouse(project, root / "data" / self.project_id / "athena_dbt")
+        return dg.Definitions(
+            assets=[
+                athena.athena_models(project, warehouse),
+                athena.athena_saved_queries(project, warehouse, settings.group()),
+            ]
+        )
+
     def spark_engine(self) -> "SparkEngine | EmrServerlessEngine":
         """Give the engine that processes windows."""
         from clickstream_dagster.resources.spark import SparkEngine
@@ -531,9 +561,9 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Compose the project's assets, checks, jobs, schedules and sensor."""
+        from clickstream_dagster.assets.duckdb import duckdb_models
         from clickstream_dagster.assets.events import lake_events
         from clickstream_dagster.assets.maintenance import lake_maintenance
-        from clickstream_dagster.assets.models import duckdb_models
         from clickstream_dagster.assets.raw import raw_batch
         from clickstream_dagster.automation.arrivals import arrival_sensor
         from clickstream_dagster.automation.replay import replay_job
@@ -563,7 +593,10 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             ],
             sensors=[arrival_sensor(project, job)],
         )
-        return dg.Definitions.merge(always, self.redshift_defs(project, context.project_root))
+        root = context.project_root
+        return dg.Definitions.merge(
+            always, self.redshift_defs(project, root), self.athena_defs(project, root)
+        )
 
 
 def _utc(moment: str) -> datetime:

@@ -36,8 +36,8 @@ class Models(Protocol):
         """The project, and the schema of its models."""
 
     @property
-    def vars_argument(self) -> list[str]:
-        """The arguments that tell dbt the definitions."""
+    def definitions(self) -> Definitions:
+        """What the models go by."""
 
     def environment(self) -> dict[str, str]:
         """The environment that dbt needs."""
@@ -68,14 +68,6 @@ class Warehouse:
         """Directory of dbt's target and logs."""
         return self.file.absolute().parent / "dbt"
 
-    @property
-    def vars_argument(self) -> list[str]:
-        """The arguments that tell dbt the definitions; other ones make it parse all files again."""
-        values = self.definitions.vars()
-        if self.check_everything:
-            values["test_everything"] = True
-        return ["--vars", json.dumps(values, sort_keys=True)]
-
     def environment(self) -> dict[str, str]:
         """The environment that a run of dbt on this warehouse needs."""
         return {
@@ -85,6 +77,17 @@ class Warehouse:
             "CLICKSTREAM_WAREHOUSE": str(self.file.absolute()),
             **dbt_settings(self.scratch),
         }
+
+
+def dbt_vars(definitions: Definitions, *, check_everything: bool = False) -> list[str]:
+    """Give the arguments that tell dbt the definitions, and how much its tests look at.
+
+    Other ones than before make it parse all files again.
+    """
+    values = definitions.vars()
+    if check_everything:
+        values["test_everything"] = True
+    return ["--vars", json.dumps(values, sort_keys=True)]
 
 
 def dbt_settings(scratch: Path) -> dict[str, str]:
@@ -153,7 +156,10 @@ def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
     warehouse.file.absolute().parent.mkdir(parents=True, exist_ok=True)
     try:
         invoke_dbt(
-            [*arguments, *warehouse.vars_argument],
+            [
+                *arguments,
+                *dbt_vars(warehouse.definitions, check_everything=warehouse.check_everything),
+            ],
             "duckdb",
             warehouse.environment(),
             str(warehouse.file),

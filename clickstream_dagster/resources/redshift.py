@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
 from clickstream_dagster.processing.lake import Lake
-from clickstream_dagster.resources.dbt import dbt_project_dir
+from clickstream_dagster.resources.dbt import dbt_settings
 from clickstream_dagster.resources.definitions import Definitions
 from clickstream_dagster.warehouses.redshift.data_api import Cluster, DataApi, Workgroup
 from clickstream_dagster.warehouses.redshift.loading import CopySettings
@@ -50,11 +50,6 @@ class RedshiftWarehouse:
         """Give the lake that is loaded."""
         return Lake(self.lake, self.project_id, self.s3)
 
-    @property
-    def vars_argument(self) -> list[str]:
-        """The arguments that tell dbt the definitions."""
-        return ["--vars", json.dumps(self.definitions.vars(), sort_keys=True)]
-
     def environment(self) -> dict[str, str]:
         """The environment that dbt needs to parse; to sign in it needs `credentials` too."""
         found = {
@@ -63,12 +58,7 @@ class RedshiftWarehouse:
             "CLICKSTREAM_REDSHIFT_HOST": self.host,
             "CLICKSTREAM_REDSHIFT_PORT": str(self.port),
             "CLICKSTREAM_REDSHIFT_SSLMODE": self.sslmode,
-            "DBT_PROJECT_DIR": str(dbt_project_dir()),
-            "DBT_PROFILES_DIR": str(dbt_project_dir()),
-            "DBT_TARGET_PATH": str(self.scratch / "target"),
-            "DBT_LOG_PATH": str(self.scratch / "logs"),
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-            "DO_NOT_TRACK": "1",
+            **dbt_settings(self.scratch),
         }
         if self.s3.region is not None:
             found["AWS_REGION"] = self.s3.region

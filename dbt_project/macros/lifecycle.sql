@@ -50,8 +50,12 @@ stages as (
         -1 as users
     from neighbours
     where
-        next_period is null
-        or {{ dbt.datediff("time_period", "next_period", "day") }} > {{ days }}
+        -- Dates end with the year 9999: nobody leaves behind it.
+        time_period <= date '{{ day_after(modules.datetime.date.max, -days) }}'
+        and (
+            next_period is null
+            or {{ dbt.datediff("time_period", "next_period", "day") }} > {{ days }}
+        )
 )
 
 select

@@ -73,7 +73,7 @@ def test_the_lake_is_maintained(shop):
 
 @pytest.mark.heavy
 def test_the_models_are_built_from_s3(shop, monkeypatch):
-    from clickstream_dagster.assets.models import duckdb_models
+    from clickstream_dagster.assets.duckdb import duckdb_models
 
     run(shop, duckdb_models(shop))
     assert Path(shop.warehouse).is_file()

@@ -89,7 +89,7 @@ def test_what_is_kept_holds_until_the_manifest_is_another(state):
     told = []
 
     def origins(run, *models):
-        return model_origins(state, run, models, PARENTS, told.append)
+        return model_origins(state, run, models, PARENTS, "duckdb", told.append)
 
     assert origins(first, "names") == {"names": {"name": [["event", "name"]]}}
     assert origins(state / "none", "names") == {"names": {"name": [["event", "name"]]}}
@@ -104,7 +104,9 @@ def test_a_model_that_cannot_be_read_has_no_lineage_and_is_told_once(state):
     run = run_of(state / "1", good="select name from event", bad="select ) from (")
     told = []
     for _ in range(2):
-        assert set(model_origins(state, run, ["good", "bad"], PARENTS, told.append)) == {"good"}
+        assert set(model_origins(state, run, ["good", "bad"], PARENTS, "duckdb", told.append)) == {
+            "good"
+        }
     assert len(told) == 1
     assert told[0].startswith("bad has no column lineage: ")
     assert "\n" not in told[0]

@@ -5,7 +5,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from clickstream_dagster.assets.models import MOST_ROWS_READ, table_metadata
+from clickstream_dagster.assets.duckdb import MOST_ROWS_READ, table_metadata
 from clickstream_dagster.resources.dbt import Warehouse
 
 ROWS = 4 * MOST_ROWS_READ

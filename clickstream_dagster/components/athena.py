@@ -1,0 +1,81 @@
+"""The part of a project's YAML about Athena: where the models' tables and query results go."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import dagster as dg
+from pydantic import Field, field_validator
+
+from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
+
+if TYPE_CHECKING:
+    from clickstream_dagster.assets.project import Project
+    from clickstream_dagster.resources.athena import AthenaWarehouse
+    from clickstream_dagster.warehouses.athena.work_group import WorkGroup
+
+# In a derived model, a description of a field with a default is kept only by its resolver.
+describe = dg.Resolver.default
+
+
+class Athena(dg.Model, dg.Resolvable):
+    """The models on Amazon Athena, over the lake's own Iceberg table in Glue."""
+
+    data: Annotated[
+        str,
+        describe(
+            description="S3 prefix of the models' tables.",
+            examples=["s3://my-bucket/clickstream/models"],
+        ),
+    ]
+    work_group: Annotated[
+        str,
+        describe(
+            description="Work group whose settings and scan limit apply to the models' queries.",
+            examples=["shop"],
+        ),
+    ]
+    results: Annotated[
+        str,
+        describe(
+            description="S3 prefix of query results, for the work group.",
+            examples=["s3://my-bucket/clickstream/results"],
+        ),
+    ]
+    scan_limit_gb: Annotated[
+        float,
+        Field(ge=0.01),
+        describe(description="Most that one query may read, in GB (10^9 bytes)."),
+    ] = 100
+    kms_key_id: Annotated[
+        str | None,
+        describe(description="KMS key that encrypts query results. Default: S3's own."),
+    ] = None
+
+    @field_validator("data", "results")
+    @classmethod
+    def _on_s3(cls, value: str) -> str:
+        if not value.startswith(S3_SCHEME):
+            raise ValueError(f"{value!r} is not on S3: write s3://bucket/prefix")
+        split_s3(value)
+        return value
+
+    def warehouse(self, project: "Project", scratch: Path) -> "AthenaWarehouse":
+        """Give the warehouse of a project; `scratch` is dbt's directory."""
+        from clickstream_dagster.resources.athena import AthenaWarehouse
+
+        return AthenaWarehouse(
+            project_id=project.project_id,
+            data=self.data,
+            scratch=scratch,
+            work_group=self.work_group,
+            s3=project.s3,
+            definitions=project.definitions,
+        )
+
+    def group(self) -> "WorkGroup":
+        """Give the work group as it must be."""
+        from clickstream_dagster.warehouses.athena.work_group import WorkGroup
+
+        return WorkGroup(
+            self.work_group, self.results, round(self.scan_limit_gb * 1e9), self.kms_key_id
+        )
