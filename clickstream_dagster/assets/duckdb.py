@@ -22,13 +22,18 @@ MOST_ROWS_READ = 500_000
 """Rows that DuckDB may read to count those of one relation: under a second on two cores."""
 
 
-def duckdb_models(project: Project) -> dg.AssetsDefinition:
-    """Build the assets of the project's models in DuckDB."""
+def duckdb_warehouse(project: Project) -> "Warehouse":
+    """Give the project's DuckDB file."""
     from clickstream_dagster.resources.dbt import Warehouse
 
-    warehouse = Warehouse(
+    return Warehouse(
         project.lake, project.project_id, Path(project.warehouse), project.s3, project.definitions
     )
+
+
+def duckdb_models(project: Project) -> dg.AssetsDefinition:
+    """Build the assets of the project's models in DuckDB."""
+    warehouse = duckdb_warehouse(project)
 
     def environment() -> dict[str, str]:
         require_writable(warehouse.file)

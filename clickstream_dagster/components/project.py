@@ -38,7 +38,9 @@ from clickstream_dagster.processing.plugins import (
 from clickstream_dagster.resources.warehouse_name import require_own_name
 
 if TYPE_CHECKING:
+    from clickstream_dagster.resources.athena import AthenaWarehouse
     from clickstream_dagster.resources.emr_serverless import EmrServerlessEngine
+    from clickstream_dagster.resources.redshift import RedshiftWarehouse
     from clickstream_dagster.resources.spark import SparkEngine
 
 MOST_PARTITIONS = 100_000
@@ -168,6 +170,15 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             description="Warehouses that the models are built in; one of each engine.",
         ),
     ] = Field(default_factory=lambda: [Warehouse()])
+    parity_days: Annotated[
+        int | None,
+        Field(ge=1),
+        describe(
+            description="For how many days back counts and sums are compared between the "
+            "warehouses, as a check behind each build. Default: they are not compared.",
+            examples=[7],
+        ),
+    ] = None
     interval: Annotated[
         str,
         describe(
@@ -385,6 +396,14 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         return self
 
     @model_validator(mode="after")
+    def _parity(self) -> "ClickstreamProject":
+        if self.parity_days is not None and len(self.warehouses) < 2:
+            raise ValueError(
+                "parity_days compares warehouses: write two or more of them, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _lake_of_warehouses(self) -> "ClickstreamProject":
         for warehouse in self.warehouses:
             on_s3 = (self.lake or "").startswith(S3_SCHEME)
@@ -506,15 +525,27 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     def _redshift(self) -> Redshift | None:
         return next((one.redshift for one in self.warehouses if one.redshift is not None), None)
 
+    def _athena(self) -> Athena | None:
+        return next((one.athena for one in self.warehouses if one.athena is not None), None)
+
+    def _redshift_place(self, project: Project, root: Path) -> "RedshiftWarehouse | None":
+        scratch = root / "data" / self.project_id / "redshift_dbt"
+        settings = self._redshift()
+        return settings.warehouse(project, scratch) if settings else None
+
+    def _athena_place(self, project: Project, root: Path) -> "AthenaWarehouse | None":
+        scratch = root / "data" / self.project_id / "athena_dbt"
+        settings = self._athena()
+        return settings.warehouse(project, scratch) if settings else None
+
     def redshift_defs(self, project: Project, root: Path) -> dg.Definitions:
         """Give what a project has in Redshift; nothing without a warehouse there."""
-        settings = self._redshift()
-        if settings is None:
+        settings, warehouse = self._redshift(), self._redshift_place(project, root)
+        if settings is None or warehouse is None:
             return dg.Definitions()
         from clickstream_dagster.assets import redshift
         from clickstream_dagster.automation.redshift import redshift_automation
 
-        warehouse = settings.warehouse(project, root / "data" / self.project_id / "redshift_dbt")
         return dg.Definitions.merge(
             dg.Definitions(
                 assets=[
@@ -538,17 +569,37 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
 
     def athena_defs(self, project: Project, root: Path) -> dg.Definitions:
         """Give what a project has on Athena; nothing without a warehouse there."""
-        settings = next((one.athena for one in self.warehouses if one.athena is not None), None)
-        if settings is None:
+        settings, warehouse = self._athena(), self._athena_place(project, root)
+        if settings is None or warehouse is None:
             return dg.Definitions()
         from clickstream_dagster.assets import athena
 
-        warehouse = settings.warehouse(project, root / "data" / self.project_id / "athena_dbt")
         return dg.Definitions(
             assets=[
                 athena.athena_models(project, warehouse),
                 athena.athena_saved_queries(project, warehouse, settings.group()),
             ]
+        )
+
+    def parity_defs(self, project: Project, root: Path) -> dg.Definitions:
+        """Give the check that compares the project's warehouses; nothing unless it is asked for."""
+        if self.parity_days is None:
+            return dg.Definitions()
+        from clickstream_dagster.assets.duckdb import duckdb_warehouse
+        from clickstream_dagster.checks.parity import parity_check
+
+        places = {
+            "duckdb": duckdb_warehouse(project) if project.warehouse else None,
+            "redshift": self._redshift_place(project, root),
+            "athena": self._athena_place(project, root),
+        }
+        queries = {
+            warehouse.engine: place.query
+            for warehouse in self.warehouses
+            if (place := places[warehouse.engine]) is not None
+        }
+        return dg.Definitions(
+            asset_checks=[parity_check(project.key, self.project_id, queries, self.parity_days)]
         )
 
     def spark_engine(self) -> "SparkEngine | EmrServerlessEngine":
@@ -595,7 +646,10 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         )
         root = context.project_root
         return dg.Definitions.merge(
-            always, self.redshift_defs(project, root), self.athena_defs(project, root)
+            always,
+            self.redshift_defs(project, root),
+            self.athena_defs(project, root),
+            self.parity_defs(project, root),
         )
 
 

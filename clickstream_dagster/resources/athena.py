@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from clickstream_dagster.batches.objects import S3_SCHEME
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import SettingError
-from clickstream_dagster.resources.dbt import dbt_settings, dbt_vars, invoke_dbt
+from clickstream_dagster.resources.dbt import ModelError, dbt_settings, dbt_vars, invoke_dbt
 from clickstream_dagster.resources.definitions import Definitions
 
 if TYPE_CHECKING:
@@ -55,6 +55,22 @@ class AthenaWarehouse:
         if self.s3.profile is not None:
             found["AWS_PROFILE"] = self.s3.profile
         return found
+
+    def query(self, sql: str) -> list[tuple[object, ...]]:
+        """Give the rows of a query in the project's database. Raises ModelError."""
+        import pyathena
+
+        try:
+            with pyathena.connect(
+                work_group=self.work_group,
+                schema_name=self.project_id,
+                s3_staging_dir=f"{self.data.rstrip('/')}/query-results/",
+                region_name=self.s3.region,
+                profile_name=self.s3.profile,
+            ) as connection:
+                return connection.cursor().execute(sql).fetchall()
+        except pyathena.Error as error:
+            raise ModelError(f"Athena did not answer for {self.project_id}: {error}") from error
 
     def client(self) -> "AthenaClient":
         """Give a client of Athena's API."""

@@ -68,6 +68,16 @@ class Warehouse:
         """Directory of dbt's target and logs."""
         return self.file.absolute().parent / "dbt"
 
+    def query(self, sql: str) -> list[tuple[object, ...]]:
+        """Give the rows of a query. Raises ModelError, such as while another process writes."""
+        import duckdb
+
+        try:
+            with duckdb.connect(str(self.file), read_only=True) as connection:
+                return connection.execute(sql).fetchall()
+        except duckdb.Error as error:
+            raise ModelError(f"{self.file} can't be queried: {error}") from error
+
     def environment(self) -> dict[str, str]:
         """The environment that a run of dbt on this warehouse needs."""
         return {

@@ -10,7 +10,7 @@ from clickstream_dagster.resources.dbt import dbt_settings
 from clickstream_dagster.resources.definitions import Definitions
 from clickstream_dagster.warehouses.redshift.data_api import Cluster, DataApi, Workgroup
 from clickstream_dagster.warehouses.redshift.loading import CopySettings
-from clickstream_dagster.warehouses.redshift.sql import RedshiftError
+from clickstream_dagster.warehouses.redshift.sql import RedshiftError, Row
 
 PASSWORD = "DBT_ENV_SECRET_REDSHIFT_PASSWORD"
 
@@ -45,6 +45,10 @@ class RedshiftWarehouse:
             access=self.s3,
             endpoint_url=self.endpoint_url,
         )
+
+    def query(self, statement: str) -> list[Row]:
+        """Give the rows of a query; dates and times as text. Raises RedshiftError."""
+        return self.sql().query(statement)
 
     def open_lake(self) -> Lake:
         """Give the lake that is loaded."""

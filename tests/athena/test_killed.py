@@ -11,9 +11,9 @@ _CHANGES = re.compile(r"^(?!--)\s*(insert|delete|merge|create table(?! if))", re
 
 
 def test_killed_behind_every_change_it_ends_in_the_same_rows(
-    new_lakes: Callable[[], TwoLakes],
+    new_lakes: Callable[[str], TwoLakes],
 ) -> None:
-    lakes = new_lakes()
+    lakes = new_lakes("Asia/Kolkata")
     lakes.write(traffic(1, events=40))
     lakes.run_athena()
     # One load that brings files and takes others away.

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+from clickstream_dagster.checks.parity import numbers_since
 from clickstream_dagster.resources.dbt import WITHOUT_UNIT_TESTS
 from tests.athena.conftest import TwoLakes
 from tests.dbt.model_input import event, traffic
@@ -33,6 +34,15 @@ def odd() -> list[dict]:
 
 def test_load_by_load_they_are_those_of_one_build(lakes: TwoLakes) -> None:
     lakes.must_be_equal()
+
+
+def test_the_numbers_of_the_parity_check_are_equal(lakes: TwoLakes) -> None:
+    expected, found = (
+        numbers_since(place.query, lakes.project, date(2024, 1, 1))
+        for place in (lakes.duckdb, lakes.athena)
+    )
+    assert len(expected) > 3
+    assert found == expected
 
 
 def test_a_run_with_nothing_new_writes_nothing(lakes: TwoLakes) -> None:
