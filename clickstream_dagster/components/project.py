@@ -118,8 +118,8 @@ class Quality(dg.Model, dg.Resolvable):
 class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     """A clickstream project: its apps' behaviour events from raw files to views.
 
-    Gives the assets `<project_id>/raw_batch`, `ods_event`, `bad_event`, `duckdb/<model>` and
-    `lake_maintenance`, the jobs `<project_id>_pipeline`, `<project_id>_replay` and
+    Gives the assets `<project_id>/raw_batch`, `ods_event`, `bad_event`, `<engine>/<model>` for each
+    warehouse and `lake_maintenance`, the jobs `<project_id>_pipeline`, `<project_id>_replay` and
     `<project_id>_maintenance`, the schedules `<project_id>_interval` and
     `<project_id>_maintenance`, and the sensor `<project_id>_arrivals`. Only project_id, app_ids and
     start_date are needed.

@@ -23,7 +23,7 @@ attributes:
 
   # raw: data/{project_id}/raw # where the collector stores files, or s3://bucket/prefix
   # lake: data/{project_id}/lake # Iceberg tables; or s3://bucket/prefix, with AWS Glue
-  # warehouses:
+  # warehouses: # one or more; or redshift (docs/redshift.md), athena (docs/athena.md)
   #   - engine: duckdb
   #     path: data/{project_id}/warehouse.duckdb
 
