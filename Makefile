@@ -28,7 +28,7 @@ ui: setup ## Open Dagster on the demo at http://localhost:3000
 	$(BIN)/clickstream ui
 
 test: setup ## Pass the tests
-	$(BIN)/python -m pytest -m 'not heavy'
+	$(BIN)/python -m pytest -m 'not heavy' --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-heavy: setup ## Pass the tests that take minutes or need a browser or a JVM
 	$(BIN)/python -m pytest -m heavy
