@@ -3,10 +3,14 @@
 import json
 import logging
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+
+from tests.athena.athena_edge import AthenaEdge, served_athena
+from tests.athena.trino_server import served_trino
 
 
 @dataclass
@@ -120,3 +124,15 @@ def bucket(make_bucket):
 @pytest.fixture
 def queue(bucket, make_queue):
     return make_queue(bucket)
+
+
+@pytest.fixture(scope="session")
+def edge(aws: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AthenaEdge]:
+    """Athena: a double of its API in front of a real Trino, which boto3 finds by environment."""
+    with (
+        served_trino(aws, tmp_path_factory.mktemp("trino")) as port,
+        served_athena(port, aws) as edge,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("AWS_ENDPOINT_URL_ATHENA", edge.url)
+        yield edge

@@ -1,7 +1,7 @@
 """The same events in a lake for Athena and in one for DuckDB, with the models of both."""
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from clickstream_dagster.resources.athena import AthenaWarehouse, run_dbt_on_ath
 from clickstream_dagster.resources.dbt import ModelError, Warehouse, run_dbt
 from clickstream_dagster.resources.definitions import Definitions
 from clickstream_dagster.resources.funnels import funnels_of
-from tests.athena.athena_edge import AthenaEdge, Killed, Statement, served_athena
-from tests.athena.trino_server import served_trino
+from tests.athena.athena_edge import AthenaEdge, Killed, Statement
 from tests.conftest import Bucket
 from tests.dbt.model_input import arrow, traffic
 from tests.views import DAILY_REPORTS, REPORT_VIEWS, VIEWS
@@ -42,18 +41,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents and "edge" in item.fixturenames:
             item.add_marker(pytest.mark.heavy)
-
-
-@pytest.fixture(scope="session")
-def edge(aws: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AthenaEdge]:
-    """Athena: a double of its API in front of a real Trino, which boto3 finds by environment."""
-    with (
-        served_trino(aws, tmp_path_factory.mktemp("trino")) as port,
-        served_athena(port, aws) as edge,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setenv("AWS_ENDPOINT_URL_ATHENA", edge.url)
-        yield edge
 
 
 class TwoLakes:

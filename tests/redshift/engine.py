@@ -242,6 +242,10 @@ def in_duckdb(statement: exp.Expression) -> str:
         statement.set("no_schema_binding", None)
         if statement.this.name.startswith("#"):
             raise RedshiftError(f"write `create temp table`, not {statement.this.name}")
+    for product in list(statement.find_all(exp.Mul)):
+        # DuckDB multiplies an interval by 32 bits.
+        if product.expression == sqlglot.parse_one("interval '1 second'", read="redshift"):
+            product.replace(exp.Anonymous(this="to_seconds", expressions=[product.this]))
     for select in list(statement.find_all(exp.Select)):
         _unnest(select)
     return statement.sql("duckdb")

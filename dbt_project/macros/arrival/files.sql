@@ -138,6 +138,10 @@
 
 {# Strings as a comma-separated list of SQL literals. #}
 {% macro string_list(values) %}
+    {{- return(adapter.dispatch("string_list", "clickstream")(values)) -}}
+{% endmacro %}
+
+{% macro default__string_list(values) %}
     {%- for value in values -%}
         '{{ value | replace("'", "''") }}'{{ ", " if not loop.last }}
     {%- endfor -%}

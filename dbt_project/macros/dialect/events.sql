@@ -98,15 +98,19 @@
 
 {#
   Milliseconds since 1970 as a timestamp without zone, cut to the `day` or `hour` in the reporting
-  time zone. Null outside of the years 1970 to 9999: clients send any number.
+  time zone. Null outside of the years 1970 to 9999: clients send any number. In zones other than
+  UTC the last 14 hours are null too, so that no clock shows the year 10000, which many clients
+  can't read.
 #}
 {% macro ms_trunc(unit, ms) %}
     {%- set time = ms_to_timestamp(ms) -%}
+    {%- set last = 253402300799999 -%}
     {%- if var("time_zone") != "UTC" -%}
         {%- set time = local_time(time, var("time_zone")) -%}
+        {%- set last = last - 14 * 3600 * 1000 -%}
     {%- endif %}
     case
-        when {{ ms }} between 0 and 253402300799999
+        when {{ ms }} between 0 and {{ last }}
             then cast(date_trunc('{{ unit }}', {{ time }}) as timestamp)
     end
 {% endmacro %}

@@ -102,19 +102,23 @@
 {%- endmacro %}
 
 
-{# Redshift prints a whole number of a floating type without a fraction. #}
+{# Redshift prints a whole number of a floating type without a fraction. Only numbers that an integer
+   holds are cast to one, whatever rows the engine tries the cast on. #}
 {% macro redshift__number_text(number) %}
-    case
-        when abs({{ number }}) < 1e15 and {{ number }} = trunc({{ number }})
-            then cast(cast({{ number }} as bigint) as varchar(32)) || '.0'
-        else cast({{ number }} as varchar(32))
-    end
+    coalesce(
+        cast(cast(
+            case when abs({{ number }}) < 1e15 and {{ number }} = trunc({{ number }})
+                then {{ number }} end
+        as bigint) as varchar(32)) || '.0',
+        cast({{ number }} as varchar(32))
+    )
 {% endmacro %}
 
 
-{# Fractions of a second are cut: times are only read by the hour. #}
+{# Fractions of a second are cut: times are only read by the hour. Integers would be divided towards
+   zero, which puts the last second of 1969 into 1970. #}
 {% macro redshift__ms_to_timestamp(ms) %}
-    {{- "timestamp 'epoch' + cast(floor(%s / 1000) as bigint) * interval '1 second'" % ms -}}
+    {{- "timestamp 'epoch' + cast(floor((%s) / 1000.0) as bigint) * interval '1 second'" % ms -}}
 {% endmacro %}
 
 
@@ -128,6 +132,12 @@
 
 {% macro redshift__local_time(timestamp, zone) %}
     {{- "convert_timezone('UTC', %s, %s)" % (string_list([zone]), timestamp) -}}
+{% endmacro %}
+
+
+{# A backslash in a literal of Redshift takes its meaning from the next sign. #}
+{% macro redshift__string_list(values) %}
+    {{- default__string_list(values | map("replace", "\\", "\\\\")) -}}
 {% endmacro %}
 
 
