@@ -8,7 +8,7 @@ import typer
 
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.plain_errors import plain_errors
-from clickstream_dagster.s3_options import Endpoint, GlueEndpoint, KmsKey, Profile, Region
+from clickstream_dagster.s3_options import Endpoint, GlueEndpoint, KmsKey, Profile
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,6 +44,10 @@ Secret = Annotated[
     typer.Option(
         help="ARN of a secret of Secrets Manager with username and password, in place of IAM."
     ),
+]
+Region = Annotated[
+    str | None,
+    typer.Option(help="AWS region of the warehouse and the lake. Default: as boto3 finds it."),
 ]
 
 

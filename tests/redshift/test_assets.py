@@ -135,6 +135,7 @@ def test_a_run_from_the_lake_to_the_views_of_the_apps(warehouse: Warehouse, tmp_
         for model in models
         if "dagster/row_count" in told[model]
     } == {table: len(warehouse.rows(table)) for table in tables}
+    assert lineage(told, "clickstream_event_base")["session_id"] == [("ods_event", "event_params")]
     assert lineage(told, "clickstream_event_base")["app_info_version"] == [
         ("ods_event", "app_info")
     ]
