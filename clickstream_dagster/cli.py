@@ -12,6 +12,7 @@ from clickstream_dagster.athena_commands import athena_app
 from clickstream_dagster.package_commands import package_app
 from clickstream_dagster.plain_errors import plain_errors
 from clickstream_dagster.plugin_commands import geo_app, plugin_app
+from clickstream_dagster.redshift_commands import redshift_app
 from clickstream_dagster.replay_command import replay
 from clickstream_dagster.s3_options import Endpoint, GlueEndpoint, KmsKey, Profile, Region
 
@@ -27,6 +28,7 @@ app.add_typer(plugin_app, name="plugin")
 app.add_typer(geo_app, name="geo")
 app.add_typer(package_app, name="package")
 app.add_typer(athena_app, name="athena")
+app.add_typer(redshift_app, name="redshift")
 app.command()(replay)
 
 

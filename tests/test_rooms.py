@@ -41,6 +41,9 @@ MAY_IMPORT = {
     "geo_fetch": {"processing"},
     "plugin_commands": {"geo_fetch", "plugin_scaffold", "processing"},
     "athena_commands": {"batches", "plain_errors", "resources", "warehouses"},
+    "redshift_commands": {
+        *("batches", "plain_errors", "processing", "resources", "s3_options", "warehouses"),
+    },
     "package_commands": {
         *("components", "resources", "emr", "plain_errors"),
         *("batches", "processing"),
@@ -54,6 +57,7 @@ MAY_IMPORT = {
             "package_commands",
             "plain_errors",
             "plugin_commands",
+            "redshift_commands",
             "replay_command",
             "s3_options",
             "ui",

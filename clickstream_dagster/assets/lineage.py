@@ -101,6 +101,7 @@ def column_origins(
     tables = {table: dict.fromkeys(columns, "unknown") for table, columns in parents.items()}
     query = parse_one(sql, dialect=dialect)
     _write_out_windows(query)
+    _write_out_elements(query)
     origins: Origins = {}
     asked = lineage(None, query, tables, dialect=dialect, allow_partial_qualification=True)
     for column, root in asked.items():
@@ -126,6 +127,23 @@ def _write_out_windows(query: "exp.Expr") -> None:
                 window = named[use.alias].copy()
                 use.set("partition_by", window.args.get("partition_by"))
                 use.set("order", window.args.get("order"))
+
+
+def _write_out_elements(query: "exp.Expr") -> None:
+    """Put the array to where its elements are used: Redshift opens one by `from t, t.array as e`.
+
+    With a place behind it, `as e at i`, sqlglot does not look there.
+    """
+    from sqlglot import exp
+
+    for select in query.find_all(exp.Select):
+        for join in list(select.args.get("joins") or ()):
+            if isinstance(join.this, exp.AtIndex):
+                opened, place = join.this.this, join.this.expression
+                join.pop()
+                for column in list(select.find_all(exp.Column)):
+                    if column.parts[0].name in (opened.alias, place.name):
+                        column.replace(opened.this.copy())
 
 
 def _kept(file: Path, version: str) -> dict[str, Origins | None]:

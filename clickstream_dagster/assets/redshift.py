@@ -14,6 +14,7 @@ from clickstream_dagster.assets.project import Project
 
 if TYPE_CHECKING:
     from clickstream_dagster.resources.redshift import RedshiftWarehouse
+    from clickstream_dagster.warehouses.redshift.loading import CopySettings
 
 ENGINE = "redshift"
 EVENTS, USERS = "ods_event", "dim_user"
@@ -26,7 +27,9 @@ class Expiry(dg.Config):
     dry_run: bool = False
 
 
-def redshift_events(project: Project, warehouse: "RedshiftWarehouse") -> dg.AssetsDefinition:
+def redshift_events(
+    project: Project, warehouse: "RedshiftWarehouse", copy: "CopySettings"
+) -> dg.AssetsDefinition:
     """Build the asset of the events: each run loads everything that the lake has and it has not."""
 
     @dg.asset(
@@ -38,13 +41,14 @@ def redshift_events(project: Project, warehouse: "RedshiftWarehouse") -> dg.Asse
         backfill_policy=project.backfill_policy,
     )
     def load_events(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from clickstream_dagster.processing.lake import Lake
         from clickstream_dagster.warehouses.redshift.loading import load
         from clickstream_dagster.warehouses.redshift.tables import set_up
 
         with clear_failures():
             sql = warehouse.sql()
             set_up(sql, project.project_id)
-            loads = load(sql, warehouse.open_lake(), warehouse.copy)
+            loads = load(sql, Lake(project.lake, project.project_id, project.s3), copy)
         return dg.MaterializeResult(
             metadata={
                 "loads": len(loads),

@@ -549,7 +549,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         return dg.Definitions.merge(
             dg.Definitions(
                 assets=[
-                    redshift.redshift_events(project, warehouse),
+                    redshift.redshift_events(project, warehouse, settings.copy_settings()),
                     redshift.redshift_models(project, warehouse),
                     redshift.redshift_users(project, warehouse),
                     redshift.redshift_app_views(project, warehouse),

@@ -13,6 +13,7 @@ from clickstream_dagster.components.sources import checked_endpoint
 if TYPE_CHECKING:
     from clickstream_dagster.assets.project import Project
     from clickstream_dagster.resources.redshift import RedshiftWarehouse
+    from clickstream_dagster.warehouses.redshift.loading import CopySettings
 
 # In a derived model, a description of a field with a default is kept only by its resolver.
 describe = dg.Resolver.default
@@ -156,26 +157,24 @@ class Redshift(dg.Model, dg.Resolvable):
 
     @model_validator(mode="after")
     def _place(self) -> "Redshift":
-        if (self.workgroup is None) == (self.cluster is None):
-            raise ValueError("redshift needs either workgroup (Serverless) or cluster: write one")
-        if self.db_user is not None and self.cluster is None:
-            raise ValueError("db_user is for a cluster: leave it out, or write secret_arn")
+        from clickstream_dagster.warehouses.redshift.data_api import place_of
+        from clickstream_dagster.warehouses.redshift.sql import RedshiftError
+
+        try:
+            place_of(self.workgroup, self.cluster, self.db_user, self.secret_arn)
+        except RedshiftError as error:
+            raise ValueError(str(error)) from error
         return self
 
     def warehouse(self, project: "Project", scratch: Path) -> "RedshiftWarehouse":
         """Give the warehouse of a project; `scratch` is dbt's directory."""
         from clickstream_dagster.resources.redshift import RedshiftWarehouse
-        from clickstream_dagster.warehouses.redshift.data_api import Cluster, Workgroup
-        from clickstream_dagster.warehouses.redshift.loading import CopySettings
+        from clickstream_dagster.warehouses.redshift.data_api import place_of
 
         return RedshiftWarehouse(
             project_id=project.project_id,
-            lake=project.lake,
             database=self.database,
-            place=Cluster(self.cluster, self.db_user, self.secret_arn)
-            if self.cluster is not None
-            else Workgroup(str(self.workgroup), self.secret_arn),
-            copy=CopySettings(self.manifests, self.copy_role_arn),
+            place=place_of(self.workgroup, self.cluster, self.db_user, self.secret_arn),
             host=self.host,
             port=self.port,
             sslmode=self.sslmode,
@@ -184,3 +183,9 @@ class Redshift(dg.Model, dg.Resolvable):
             s3=project.s3,
             definitions=project.definitions,
         )
+
+    def copy_settings(self) -> "CopySettings":
+        """Give how COPY reads the lake."""
+        from clickstream_dagster.warehouses.redshift.loading import CopySettings
+
+        return CopySettings(self.manifests, self.copy_role_arn)

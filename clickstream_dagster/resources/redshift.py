@@ -1,15 +1,14 @@
 """A project's warehouse in Redshift: SQL by the Data API, dbt by redshift_connector."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
-from clickstream_dagster.processing.lake import Lake
-from clickstream_dagster.resources.dbt import dbt_settings
+from clickstream_dagster.resources.dbt import dbt_settings, dbt_vars, invoke_dbt
 from clickstream_dagster.resources.definitions import Definitions
 from clickstream_dagster.warehouses.redshift.data_api import Cluster, DataApi, Workgroup
-from clickstream_dagster.warehouses.redshift.loading import CopySettings
 from clickstream_dagster.warehouses.redshift.sql import RedshiftError, Row
 
 PASSWORD = "DBT_ENV_SECRET_REDSHIFT_PASSWORD"
@@ -17,17 +16,15 @@ PASSWORD = "DBT_ENV_SECRET_REDSHIFT_PASSWORD"
 
 @dataclass(frozen=True, slots=True)
 class RedshiftWarehouse:
-    """Where a project's events and models are in Redshift, and how they get there.
+    """Where a project's events and models are in Redshift, and how SQL and dbt get there.
 
-    `host` and `port` are for dbt, `endpoint_url` is the Data API's. `scratch` is dbt's directory;
-    `s3` reaches the lake, and its region and profile are used for the others too.
+    `host` and `port` are for dbt, `endpoint_url` is the Data API's. `scratch` is dbt's directory.
+    Of `s3` region and profile are used.
     """
 
     project_id: str
-    lake: str
     database: str
     place: Cluster | Workgroup
-    copy: CopySettings
     host: str
     scratch: Path
     port: int = 5439
@@ -50,10 +47,6 @@ class RedshiftWarehouse:
         """Give the rows of a query; dates and times as text. Raises RedshiftError."""
         return self.sql().query(statement)
 
-    def open_lake(self) -> Lake:
-        """Give the lake that is loaded."""
-        return Lake(self.lake, self.project_id, self.s3)
-
     def environment(self) -> dict[str, str]:
         """The environment that dbt needs to parse; to sign in it needs `credentials` too."""
         found = {
@@ -66,6 +59,8 @@ class RedshiftWarehouse:
         }
         if self.s3.region is not None:
             found["AWS_REGION"] = self.s3.region
+        if self.s3.profile is not None:
+            found["AWS_PROFILE"] = self.s3.profile
         if isinstance(self.place, Workgroup):
             found["CLICKSTREAM_REDSHIFT_WORKGROUP"] = self.place.name
         else:
@@ -107,3 +102,18 @@ class RedshiftWarehouse:
             raise RedshiftError(
                 f"the secret {arn} is not one of Redshift: it needs username and password, as JSON"
             ) from error
+
+
+def run_dbt_on_redshift(
+    arguments: Sequence[str], warehouse: RedshiftWarehouse, *, check_everything: bool = False
+) -> None:
+    """Run one dbt command, such as `["build"]`. Raises ModelError when it does not pass.
+
+    Tests look at the days of the last load, with `check_everything` at the whole history.
+    """
+    invoke_dbt(
+        [*arguments, *dbt_vars(warehouse.definitions, check_everything=check_everything)],
+        "redshift",
+        {**warehouse.environment(), **warehouse.credentials()},
+        f"{warehouse.place}, database {warehouse.database}",
+    )

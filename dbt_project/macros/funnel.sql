@@ -21,7 +21,7 @@ events_{{ number }} as (
         row_number() over (
             partition by app_id, user_pseudo_id order by event_timestamp, event_id
         ) as nth
-    from {{ ref("clickstream_event_base") }}
+    from {{ with_params(ref("clickstream_event_base"), funnel_params([funnel]), names) }} as e
     where user_pseudo_id is not null and {{ is_one_of("event_name", names) }}
 ),
 
@@ -66,6 +66,22 @@ funnel_{{ number }} as (
         {%- do exceptions.raise_compiler_error("a funnel is by " ~ name ~ ": write a column") -%}
     {%- endif -%}
     {{- name -}}
+{% endmacro %}
+
+
+{# The parameters that the conditions of funnels read, as a list of (key, type). #}
+{% macro funnel_params(funnels) %}
+    {%- set found = [] -%}
+    {%- for funnel in funnels -%}
+        {%- for step in funnel.steps -%}
+            {%- for condition in step.where -%}
+                {%- for type in ["string", "int", "float", "double"] -%}
+                    {%- do found.append((condition.parameter, type)) -%}
+                {%- endfor -%}
+            {%- endfor -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- do return(found | unique | list) -%}
 {% endmacro %}
 
 

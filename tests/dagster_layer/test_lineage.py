@@ -62,6 +62,27 @@ def test_filters_and_what_is_no_column_of_a_parent_are_left_out():
     assert found == {column: [["event", column]] for column in PARENTS["event"]}
 
 
+def test_on_redshift_an_element_comes_from_its_array():
+    sql = """
+        select e.app_id, one.label, one.nth
+        from "shop"."event" as e
+        left join (
+            select
+                e.app_id,
+                max(cast(p.value.string_value as varchar(10))) as label,
+                row_number() over (partition by e.name order by place) as nth
+            from "shop"."event" as e, e.params as p at place
+            where p.key = 'label'
+            group by e.app_id
+        ) as one on e.app_id = one.app_id
+    """
+    assert column_origins(sql, PARENTS, "redshift") == {
+        "app_id": [["event", "app_id"]],
+        "label": [["event", "params"]],
+        "nth": [["event", "name"], ["event", "params"]],
+    }
+
+
 @pytest.fixture
 def state(tmp_path) -> Path:
     (tmp_path / "manifest.sha256").write_text("first")

@@ -197,6 +197,14 @@ EVENT_PARAM = [
     ),
 ]
 
+WITH_PARAMS = Question(
+    "with_params",
+    "select event_id, {{ event_param('k', 'string') }} as answer"
+    " from {{ with_params(source('lake', 'ods_event'), [('k', 'string')], ['params']) }} as e"
+    " where event_name = 'params'",
+    EVENT_PARAM[0].answers,
+)
+
 NESTED = [
     Question(
         f"nested {path}",
@@ -493,7 +501,7 @@ MS_TRUNC = [
 ]
 
 QUESTIONS = [
-    *(*EVENT_PARAM, *NESTED, *UNNESTED, *VALUE_TEXT, *NUMBER_TEXT),
+    *(*EVENT_PARAM, WITH_PARAMS, *NESTED, *UNNESTED, *VALUE_TEXT, *NUMBER_TEXT),
     *(*INT32, *SAME, *MS_TO_TIMESTAMP, *LOCAL_TIME, *MS_TRUNC),
 ]
 

@@ -72,6 +72,15 @@ def test_upkeep_has_schedules_of_its_own(tmp_path) -> None:
     assert {f"{PROJECT}_redshift_users", f"{PROJECT}_redshift_expiry"} <= names
 
 
+def lineage(told: dict[str, dict[str, Any]], model: str) -> dict[str, list[tuple[str, str]]]:
+    """The relations and columns that each column of a model tells to come from."""
+    columns = told[model]["dagster/column_lineage"].deps_by_column
+    return {
+        column: [(dep.asset_key.path[-1], dep.column_name) for dep in deps]
+        for column, deps in columns.items()
+    }
+
+
 @pytest.mark.heavy
 def test_a_run_from_the_lake_to_the_views_of_the_apps(warehouse: Warehouse, tmp_path) -> None:
     import boto3
@@ -113,6 +122,27 @@ def test_a_run_from_the_lake_to_the_views_of_the_apps(warehouse: Warehouse, tmp_
     told = run("ods_event", *models, partition_key="2024-12-29")
     assert (told["ods_event"]["events"], told["ods_event"]["loads"]) == (60, 1)
     assert set(told) == {"ods_event", *models}
+    tables = {
+        name
+        for (name,) in warehouse.engine.query(
+            "select table_name from information_schema.tables"
+            f" where table_schema = '{PROJECT}' and table_type = 'BASE TABLE'"
+        )
+    } & set(models)
+    assert {"clickstream_event_base", "clickstream_activity_daily"} <= tables
+    assert {
+        model: told[model]["dagster/row_count"]
+        for model in models
+        if "dagster/row_count" in told[model]
+    } == {table: len(warehouse.rows(table)) for table in tables}
+    assert lineage(told, "clickstream_event_base")["session_id"] == [("ods_event", "event_params")]
+    assert lineage(told, "clickstream_event_base")["app_info_version"] == [
+        ("ods_event", "app_info")
+    ]
+    assert lineage(told, "clickstream_session_view")["session_id"] == [
+        ("clickstream_session_base", "session_key")
+    ]
+    assert all(lineage(told, model) for model in models)
     assert run("dim_user")["dim_user"]["loads"] == 1
     assert run("app_views")["app_views"]["schemas"] == ["web_shop", "app"]
     shown = [

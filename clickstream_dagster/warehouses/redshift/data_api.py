@@ -59,6 +59,24 @@ class Workgroup:
         return f"the workgroup {self.name}"
 
 
+def place_of(
+    workgroup: str | None,
+    cluster: str | None,
+    db_user: str | None = None,
+    secret_arn: str | None = None,
+) -> Cluster | Workgroup:
+    """Give the place that settings name. Raises RedshiftError when they name none, or two."""
+    if (workgroup is None) == (cluster is None):
+        raise RedshiftError(
+            "redshift needs either workgroup (Serverless) or cluster (provisioned): write one"
+        )
+    if cluster is not None:
+        return Cluster(cluster, db_user, secret_arn)
+    if db_user is not None:
+        raise RedshiftError("db_user is for a cluster: leave it out, or write secret_arn")
+    return Workgroup(str(workgroup), secret_arn)
+
+
 class DataApi:
     """Implements `sql.Sql`. `timeout` is in seconds; a statement that takes longer is cancelled."""
 

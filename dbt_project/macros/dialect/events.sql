@@ -34,6 +34,21 @@
 
 
 {#
+  A relation of events, with what `event_param` needs to read some parameters, a list of (key, type),
+  of the events with some names. It takes the alias `e`.
+
+  `from {{ with_params(ref("clickstream_event_base"), [("price", "double")], ["order"]) }} as e`
+#}
+{% macro with_params(relation, params, names) %}
+    {{- return(adapter.dispatch("with_params", "clickstream")(relation, params, names)) -}}
+{% endmacro %}
+
+{% macro default__with_params(relation, params, names) %}
+    {{- relation -}}
+{% endmacro %}
+
+
+{#
   A scalar inside of a nested column, as `string`, `int`, `float` or `double`. The path begins with
   the alias of its relation: `nested("e.device.carrier", "string")`.
 #}

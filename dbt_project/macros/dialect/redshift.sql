@@ -5,10 +5,11 @@
   of its own, so each is cast where it is read. `varchar` alone has 256 bytes there and cuts.
 #}
 
-{# SQL on Redshift has no expression for "the element with this key": `lake_events` joins the
-   parameters that the event base reads. #}
+{# SQL on Redshift has no expression for "the element with this key": `lake_events` and
+   `with_params` join the parameters that are read. #}
 {% macro redshift__event_param(key, type) %}
-    {%- if (key, type) not in parameters_read() and execute -%}
+    {%- set read = parameters_read() + funnel_params(var("funnels")) -%}
+    {%- if (key, type) not in read and execute -%}
         {% do exceptions.raise_compiler_error(
             "add (" ~ key ~ ", " ~ type ~ ") to the macro parameters_read in dialect/redshift.sql"
         ) %}
@@ -37,13 +38,47 @@
 {% endmacro %}
 
 
-{#
-  The events that this run takes in, with the parameters as columns: the first one where a key was
-  sent twice. The array is opened for these rows only. No row knows its file: it has the batch.
-#}
+{# The parameters of the events `l` of a relation for which a condition holds, as columns: the first
+   one where a key was sent twice. Arrays are opened for these events only. #}
+{% macro opened_params(relation, params, condition) %}
+    (
+        select
+            app_id,
+            event_date,
+            event_id
+            {%- for key, type in params %},
+            max(case when param_key = {{ string_list([key]) }} then {{ type }}_value end)
+                as {{ parameter_column(key, type) }}
+            {%- endfor %}
+        from (
+            select
+                l.app_id,
+                l.event_date,
+                l.event_id,
+                cast(p.key as varchar(256)) as param_key,
+                {%- for type in params | map("last") | unique %}
+                {{ nested("p.value." ~ type ~ "_value", type) }} as {{ type }}_value,
+                {%- endfor %}
+                row_number() over (
+                    partition by l.app_id, l.event_date, l.event_id, cast(p.key as varchar(256))
+                    order by place
+                ) as nth
+            from {{ relation }} as l, l.event_params as p at place
+            where
+                cast(p.key as varchar(256)) in
+                ({{ string_list(params | map("first") | unique | list) }})
+                and {{ condition }}
+        ) as opened
+        where nth = 1
+        group by app_id, event_date, event_id
+    )
+{%- endmacro %}
+
+
+{# The events that this run takes in, with the parameters as columns. No row knows its file: it has
+   the batch. #}
 {% macro redshift__lake_events(changes) %}
-    {%- set events = source("lake", "ods_event") -%}
-    {%- set keys = parameters_read() | map("first") | unique | list %}
+    {%- set events = source("lake", "ods_event") %}
     (
         select
             l.*,
@@ -52,39 +87,28 @@
             p.{{ parameter_column(key, type) }}
             {%- endfor %}
         from {{ events }} as l
-        left join (
-            select
-                app_id,
-                event_date,
-                event_id
-                {%- for key, type in parameters_read() %},
-                max(case when param_key = {{ string_list([key]) }} then {{ type }}_value end)
-                    as {{ parameter_column(key, type) }}
-                {%- endfor %}
-            from (
-                select
-                    l.app_id,
-                    l.event_date,
-                    l.event_id,
-                    cast(p.key as varchar(256)) as param_key,
-                    cast(p.value.string_value as varchar(65535)) as string_value,
-                    cast(p.value.int_value as bigint) as int_value,
-                    row_number() over (
-                        partition by
-                            l.app_id, l.event_date, l.event_id, cast(p.key as varchar(256))
-                        order by place
-                    ) as nth
-                from {{ events }} as l, l.event_params as p at place
-                where
-                    cast(p.key as varchar(256)) in ({{ string_list(keys) }})
-                    and {{ in_loads("l", changes) }}
-            ) as opened
-            where nth = 1
-            group by app_id, event_date, event_id
-        ) as p
+        left join {{ opened_params(events, parameters_read(), in_loads("l", changes)) }} as p
             on l.app_id = p.app_id and l.event_date = p.event_date and l.event_id = p.event_id
         where {{ in_loads("l", changes) }}
     )
+{%- endmacro %}
+
+
+{% macro redshift__with_params(relation, params, names) %}
+    {%- if params %}
+    (
+        select
+            l.*
+            {%- for key, type in params %},
+            p.{{ parameter_column(key, type) }}
+            {%- endfor %}
+        from {{ relation }} as l
+        left join {{ opened_params(relation, params, is_one_of("l.event_name", names)) }} as p
+            on l.app_id = p.app_id and l.event_date = p.event_date and l.event_id = p.event_id
+    )
+    {%- else -%}
+        {{ relation }}
+    {%- endif -%}
 {%- endmacro %}
 
 
