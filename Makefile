@@ -35,7 +35,7 @@ test-heavy: setup ## Pass the tests that take minutes or need a browser or a JVM
 
 test-athena: setup ## Pass the tests of Athena, on a Trino that Maven fetches once (500 MB in ~/.cache)
 	$(BIN)/python -m tests.athena.trino_server
-	$(BIN)/python -m pytest tests/athena
+	$(BIN)/python -m pytest tests/athena tests/dbt/test_dialect_macros.py
 
 lint: export PYTHONWARNINGS = ignore
 lint: setup ## Check style, YAML and definitions

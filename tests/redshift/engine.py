@@ -73,6 +73,7 @@ class Session:
         self.connection = engine.root.cursor()
         self.connection.execute(f"use {engine.database}")
         self.connection.execute("set TimeZone = 'UTC'")
+        self.connection.execute("set integer_division = true")  # Redshift: 1 / 2 is 0
         self.open = False
 
     def close(self) -> None:
