@@ -14,8 +14,9 @@ from clickstream_dagster.processing.settings import BatchSettings
 from tests.processing.records_input import write_object
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def spark() -> Iterator[object]:
+    """A session that ends before tests of another folder: Dagster's would be the same one."""
     with spark_session("sail") as session:
         yield session
 
