@@ -177,14 +177,17 @@
 {% endmacro %}
 
 
-{# As files.sql has it; the loads to take in are those after `after`. #}
+{#
+  As files.sql has it; the loads to take in are those after `after`. The last one was noted when the
+  run began: hooks and body are asked one after another, and a load may be committed in between.
+#}
 {% macro redshift__file_changes() %}
     {%- set last = none -%}
     {%- set upto = none -%}
     {%- if builds() -%}
-        {%- set last = last_loads().get(this.identifier) -%}
-        {%- set query = "select coalesce(max(load_id), 0) from " ~ of_loader("load") -%}
-        {%- set upto = run_query(query).rows[0][0] | int -%}
+        {%- set loads = last_loads() -%}
+        {%- set last = loads.get(this.identifier) -%}
+        {%- set upto = loads["ods_event_load"] -%}
     {%- endif -%}
     {%- set all = last is none or not is_incremental() -%}
     {%- do return({
@@ -215,7 +218,7 @@
 {% macro redshift__remove_gone_files() %}
     {%- set changes = file_changes() -%}
     {%- if changes.all and builds() -%}
-        delete from {{ ledger("state") }};
+        delete from {{ ledger("state") }} where model <> 'ods_event_load';
         delete from {{ ledger("removal") }};
         {% if is_incremental() %} delete from {{ this }}; {% endif %}
     {%- elif changes.new -%}
@@ -266,7 +269,8 @@
 {% endmacro %}
 
 
-{# The ledger with columns that are wide enough, and without files. #}
+{# The ledger with columns that are wide enough, and without files; notes up to which load the events
+   are taken in by this run. #}
 {% macro redshift__make_ledger() %}
     {%- if builds() -%}
         {%- set id = "varchar(1020)" -%}
@@ -290,6 +294,9 @@
                 "create table if not exists " ~ ledger(name) ~ " (" ~ columns | join(", ") ~ ")"
             ) -%}
         {%- endfor -%}
+        delete from {{ ledger("state") }} where model = 'ods_event_load';
+        insert into {{ ledger("state") }} (model, load_id)
+        select 'ods_event_load', coalesce(max(load_id), 0) from {{ of_loader("load") }}
     {%- endif -%}
 {% endmacro %}
 
