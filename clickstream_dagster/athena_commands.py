@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from clickstream_dagster.model_options import CheckEverything, DefinitionsFile
 from clickstream_dagster.plain_errors import plain_errors
 
 athena_app = typer.Typer(help="Models and saved queries on Athena.", no_args_is_help=True)
@@ -53,20 +54,8 @@ def model(
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Build every model from nothing.")
     ] = False,
-    check_everything: Annotated[
-        bool,
-        typer.Option(
-            "--check-everything",
-            help="Test the whole history, not only the days of the last load.",
-        ),
-    ] = False,
-    definitions: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="CLICKSTREAM_DEFINITIONS",
-            help="YAML file of definitions, with the keys of a project's block `definitions`.",
-        ),
-    ] = None,
+    check_everything: CheckEverything = False,
+    definitions: DefinitionsFile = None,
     region: Region = None,
 ) -> None:
     """Build and test the models of a lake on S3."""

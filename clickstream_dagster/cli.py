@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from clickstream_dagster.athena_commands import athena_app
+from clickstream_dagster.model_options import CheckEverything, DefinitionsFile
 from clickstream_dagster.package_commands import package_app
 from clickstream_dagster.plain_errors import plain_errors
 from clickstream_dagster.plugin_commands import geo_app, plugin_app
@@ -262,20 +263,8 @@ def model(
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Build every model again from the whole lake.")
     ] = False,
-    check_everything: Annotated[
-        bool,
-        typer.Option(
-            "--check-everything",
-            help="Test the whole history, not only the days of the last load.",
-        ),
-    ] = False,
-    definitions: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="CLICKSTREAM_DEFINITIONS",
-            help="YAML file of definitions, with the keys of a project's block `definitions`.",
-        ),
-    ] = None,
+    check_everything: CheckEverything = False,
+    definitions: DefinitionsFile = None,
     region: Region = None,
     profile: Profile = None,
     endpoint_url: Endpoint = None,

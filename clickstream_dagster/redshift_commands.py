@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clickstream_dagster.errors import SettingError
+from clickstream_dagster.model_options import CheckEverything, DefinitionsFile
 from clickstream_dagster.plain_errors import plain_errors
 from clickstream_dagster.s3_options import Endpoint, GlueEndpoint, KmsKey, Profile
 
@@ -205,20 +206,8 @@ def model(
             "--full-refresh", help="Build every model from the events that Redshift still has."
         ),
     ] = False,
-    check_everything: Annotated[
-        bool,
-        typer.Option(
-            "--check-everything",
-            help="Test the whole history, not only the days of the last load.",
-        ),
-    ] = False,
-    definitions: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="CLICKSTREAM_DEFINITIONS",
-            help="YAML file of definitions, with the keys of a project's block `definitions`.",
-        ),
-    ] = None,
+    check_everything: CheckEverything = False,
+    definitions: DefinitionsFile = None,
     workgroup: WorkgroupName = None,
     cluster: ClusterId = None,
     db_user: DbUser = None,
