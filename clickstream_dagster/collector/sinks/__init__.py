@@ -1,0 +1,1 @@
+"""Sinks: where the collector's records go, one per project (seed 000, "Data sink")."""
