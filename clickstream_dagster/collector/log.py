@@ -61,11 +61,11 @@ class Log:
     writing thread.
     """
 
-    def __init__(self, folder: Path, settings: LogSettings, on_sealed: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, settings: LogSettings, on_sealed: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
         self._folder = folder
         self._settings = settings
         self._on_sealed = on_sealed
-        self._loop = asyncio.get_event_loop()
+        self._loop = loop
         self._lines: list[bytes] = []
         self._waiting_bytes = 0
         self._written: asyncio.Future[None] = self._loop.create_future()

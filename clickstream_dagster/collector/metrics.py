@@ -1,21 +1,19 @@
 """Metrics for Prometheus: each worker counts, the main process tells the sums."""
 
-import logging
 import os
 import shutil
 import tempfile
-import time
 from collections import Counter as Counts
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clickstream_dagster.collector.spool import spool_state
+
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the library's name
-
-_logger = logging.getLogger(__name__)
 
 
 def prepare_folder() -> Path:
@@ -70,3 +68,44 @@ class WorkerMetrics:
             self._requests.labels(app_id, str(status)).inc(number)
         for app_id, number in sizes.items():
             self._bytes.labels(app_id).inc(number)
+
+    def publish_sink(self, counters: dict[str, int]) -> None:
+        """Pass on the sink's own counters, which only grow."""
+        for kind, value in counters.items():
+            self._sink.labels(kind).inc(value - self._sink_seen[kind])
+            self._sink_seen[kind] = value
+
+
+class SpoolMetrics:
+    """What lies in a spool, looked at when it is asked for: a collector of Prometheus' library."""
+
+    def __init__(self, spool: Path) -> None:
+        self._spool = spool
+
+    def collect(self) -> "Iterator[Metric]":
+        """Give the size of the log, its segments, the age of the oldest, and the free space."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        state = spool_state(self._spool)
+        for name, text, value in (
+            ("log_bytes", "Bytes in the log that the sink does not have yet.", state.bytes),
+            ("log_segments", "Sealed segments that wait for the sink.", state.segments),
+            (
+                "oldest_segment_seconds",
+                "Age of the oldest sealed segment that waits for the sink, 0 without one.",
+                state.oldest_seconds,
+            ),
+            ("free_bytes", "Free space on the disk of the log.", state.free_bytes),
+        ):
+            yield GaugeMetricFamily(f"clickstream_collector_{name}", text, value)
+
+
+def serve_metrics(spool: Path, address: str, port: int) -> None:
+    """Answer `GET /metrics` in a thread of this process; raises OSError if the port is taken."""
+    from prometheus_client import CollectorRegistry, start_http_server
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    registry.register(SpoolMetrics(spool))
+    start_http_server(port, address, registry)

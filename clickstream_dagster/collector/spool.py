@@ -4,12 +4,45 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from clickstream_dagster.collector import segments
 from clickstream_dagster.errors import SettingError
 
 _MAX_WORKERS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolState:
+    """What waits in a spool: bytes of its log, sealed segments, the age in seconds of the oldest
+    of them (0 without one), and the free bytes of its disk.
+    """
+
+    bytes: int
+    segments: int
+    oldest_seconds: float
+    free_bytes: int
+
+
+def spool_state(spool: Path) -> SpoolState:
+    """Look at a spool that others may be writing to."""
+    size = 0
+    sealed_at = []
+    for path in spool.glob("worker-*"):
+        sealed = segments.sealed_segments(path)
+        sealed_at += [segment.sealed_at for segment in sealed]
+        for file in (*segments.open_segments(path), *(segment.path for segment in sealed)):
+            with suppress(FileNotFoundError):  # shipped, or sealed, meanwhile
+                size += file.stat().st_size
+    disk = os.statvfs(spool)
+    return SpoolState(
+        bytes=size,
+        segments=len(sealed_at),
+        oldest_seconds=max(0.0, time.time() - min(sealed_at)) if sealed_at else 0.0,
+        free_bytes=disk.f_bavail * disk.f_frsize,
+    )
 
 
 class WorkerFolder:
