@@ -75,9 +75,7 @@ class Collector:
         settings = self._settings
         self._metrics = WorkerMetrics()
         self._folder = take_folder(settings.spool)
-        self._shipper = Shipper(
-            settings.spool, self._folder, self._sink, self._metrics.count_sink_error
-        )
+        self._shipper = Shipper(settings.spool, self._folder, self._sink)
         self._log = Log(
             self._folder.path,
             LogSettings(
@@ -98,7 +96,7 @@ class Collector:
         self._log.close()
         if not self._shipper.drain(self._settings.drain_seconds):
             _logger.warning("segments stay in the log for the next start")
-        self._metrics.publish_sink(self._sink.counters())
+        self._metrics.publish_sink(self._sink.counters)
         self._metrics.publish()
         self._folder.release()
 
@@ -216,7 +214,6 @@ class Collector:
         if len(line) > MAX_RECORD_BYTES:
             raise _RefusalError(413, f"the record would have more than {MAX_RECORD_BYTES:,} bytes")
         try:
-            # Shielded by hand: the group's future belongs to other requests, too.
             await self._log.add(line)
         except LogError as error:
             raise _RefusalError(503, f"the log can't be written: {error}", _RETRY_AFTER) from error
@@ -251,7 +248,7 @@ class Collector:
         access = self._access_file.changed()
         if access is not None:
             self._use(access)
-        self._metrics.publish_sink(self._sink.counters())
+        self._metrics.publish_sink(self._sink.counters)
         self._metrics.publish()
         self._ticker = self._loop.call_later(_TICK_SECONDS, self._tick)
 

@@ -5,9 +5,11 @@ import shutil
 import tempfile
 from collections import Counter as Counts
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clickstream_dagster.collector.sinks.sink import SinkCounters
 from clickstream_dagster.collector.spool import spool_state
 
 if TYPE_CHECKING:
@@ -40,9 +42,6 @@ class WorkerMetrics:
         self._bytes = Counter(
             "clickstream_collector_body_bytes", "Bytes of stored bodies, as sent.", ["app"]
         )
-        self._sink_errors = Counter(
-            "clickstream_collector_sink_errors", "Segments that the sink did not take at a try."
-        )
         self._sink = Counter(
             "clickstream_collector_sink", "What the sink counts of its own.", ["kind"]
         )
@@ -56,10 +55,6 @@ class WorkerMetrics:
         if body_bytes:
             self._new_bytes[app_id] += body_bytes
 
-    def count_sink_error(self) -> None:
-        """Count a segment that the sink did not take."""
-        self._sink_errors.inc()
-
     def publish(self) -> None:
         """Pass on what has been counted since the last call."""
         requests, self._new_requests = self._new_requests, Counts()
@@ -69,9 +64,9 @@ class WorkerMetrics:
         for app_id, number in sizes.items():
             self._bytes.labels(app_id).inc(number)
 
-    def publish_sink(self, counters: dict[str, int]) -> None:
+    def publish_sink(self, counters: SinkCounters) -> None:
         """Pass on the sink's own counters, which only grow."""
-        for kind, value in counters.items():
+        for kind, value in asdict(counters).items():
             self._sink.labels(kind).inc(value - self._sink_seen[kind])
             self._sink_seen[kind] = value
 

@@ -1,10 +1,11 @@
 """What a collector is told: one value that goes to every worker process."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from clickstream_dagster.collector.addresses import PRIVATE_NETWORKS
 from clickstream_dagster.collector.log import Sync
+from clickstream_dagster.collector.sinks.settings import SinkSettings
 from clickstream_dagster.collector.tokens import OidcSettings
 from clickstream_dagster.errors import SettingError
 
@@ -26,7 +27,7 @@ class CollectorSettings:
 
     Attributes:
         spool: directory of the write-ahead log and of what the workers share.
-        sink: where records go, as `sinks.sink_of` takes it.
+        sink, sink_settings: where records go, as `sinks.sink_of` takes them.
         path: of the endpoint.
         needs_app: whether a request must name a registered app; not for third-party SDKs.
         body_bytes: most that a request body may have, as it is sent; more is answered 413.
@@ -41,9 +42,9 @@ class CollectorSettings:
     Raises SettingError for a value out of its bounds.
     """
 
-    project_id: str
     spool: Path
     sink: str
+    sink_settings: SinkSettings
     path: str = "/collect"
     needs_app: bool = True
     trusted_proxies: tuple[str, ...] = PRIVATE_NETWORKS
@@ -58,7 +59,6 @@ class CollectorSettings:
     sync: Sync = Sync.ALWAYS
     drain_seconds: float = 20
     dev: bool = False
-    sink_options: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (

@@ -3,7 +3,6 @@
 import logging
 import random
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from clickstream_dagster.collector.segments import SealedSegment, SegmentError, sealed_segments
@@ -21,11 +20,10 @@ _logger = logging.getLogger(__name__)
 class Shipper:
     """Ships a worker's segments in a thread of its own, and those of workers that are gone."""
 
-    def __init__(self, spool: Path, folder: WorkerFolder, sink: Sink, on_error: Callable[[], None]):
+    def __init__(self, spool: Path, folder: WorkerFolder, sink: Sink) -> None:
         self._spool = spool
         self._folder = folder
         self._sink = sink
-        self._on_error = on_error
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
@@ -88,7 +86,6 @@ class Shipper:
         _logger.error(
             "a segment stays in the log", extra={"segment": segment.name, "error": str(error)}
         )
-        self._on_error()
 
 
 def _wait_seconds(failures: int) -> float:
