@@ -9,8 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import yaml
+
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.ids import APP_ID, APP_ID_RULE
+
+MIN_KEY_CHARACTERS = 16
 
 _logger = logging.getLogger(__name__)
 
@@ -46,6 +50,26 @@ class Access:
 def key_hash(key: str) -> str:
     """Give what is kept of a write key. Keys are long and random: no salt is needed."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def read_key_hashes(file: Path) -> dict[str, str]:
+    """Read the write keys of a YAML file, `app: key`, as hashes by app.
+
+    Raises SettingError when it can't be read, or a key is no text of at least 16 characters.
+    """
+    try:
+        keys = yaml.safe_load(file.read_text()) or {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingError(f"write keys in {file}: {error}") from error
+    if not isinstance(keys, dict):
+        raise SettingError(f"write keys in {file}: write lines as `shop_web: <key>`")
+    for app_id, key in keys.items():
+        if not isinstance(key, str) or len(key) < MIN_KEY_CHARACTERS:
+            raise SettingError(
+                f"write keys in {file}: the key of {app_id} has to be a text of at least "
+                f"{MIN_KEY_CHARACTERS} characters, in quotes"
+            )
+    return {str(app_id): key_hash(key) for app_id, key in keys.items()}
 
 
 class AccessFile:

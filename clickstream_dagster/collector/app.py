@@ -20,7 +20,7 @@ from clickstream_dagster.collector.log import Log, LogError, LogSettings
 from clickstream_dagster.collector.metrics import WorkerMetrics
 from clickstream_dagster.collector.origins import Headers, Origins
 from clickstream_dagster.collector.queries import parameters, without
-from clickstream_dagster.collector.records import MAX_RECORD_BYTES, Records, Request
+from clickstream_dagster.collector.records import MAX_RECORD_BYTES, Records
 from clickstream_dagster.collector.settings import CollectorSettings
 from clickstream_dagster.collector.shipping import Shipper
 from clickstream_dagster.collector.spool import take_folder
@@ -130,16 +130,17 @@ class Collector:
             if is_pixel and not text:
                 text = pixels.events_of(given, rid, time.time_ns() // 1_000_000)
             if text:
-                request = Request(
-                    method=scope.method,
-                    path=path,
-                    uri=f"{path}?{query}" if query else path,
-                    parameters=given,
-                    ip=self._addresses.client(scope.client, headers.get("x-forwarded-for")),
-                    user_agent=headers.get("user-agent"),
-                    data=text,
+                line = self._records.line(
+                    rid,
+                    scope.method,
+                    path,
+                    query,
+                    given,
+                    self._addresses.client(scope.client, headers.get("x-forwarded-for")),
+                    headers.get("user-agent"),
+                    text,
                 )
-                await self._stored(self._records.line(request, rid))
+                await self._stored(line)
         except _RefusalError as refusal:
             self._refuse(protocol, refusal, shared, known_app)
             return
@@ -152,9 +153,7 @@ class Collector:
         else:
             protocol.response_empty(200, shared)
 
-    async def _checked(
-        self, app_id: str, given: dict[str, str], query: str, headers: Any
-    ) -> str:
+    async def _checked(self, app_id: str, given: dict[str, str], query: str, headers: Any) -> str:
         """Give the query without a secret; raise _RefusalError for who may not send."""
         if self._settings.needs_app:
             if not self._app_ids:
@@ -185,7 +184,7 @@ class Collector:
             raise _RefusalError(413, f"the body has more than {most:,} bytes", _CLOSE)
         if self._reading_bytes + size > self._settings.reading_bytes:
             raise _RefusalError(503, "too many bodies are on their way", _RETRY_AFTER, _CLOSE)
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         self._reading[task] = (time.monotonic(), size)
         self._reading_bytes += size
         try:
@@ -222,9 +221,7 @@ class Collector:
         self, protocol: "HTTPProtocol", refusal: _RefusalError, shared: Headers, app_id: str
     ) -> None:
         self._metrics.count(app_id, refusal.status)
-        protocol.response_str(
-            refusal.status, [_PLAIN, *refusal.headers, *shared], f"{refusal}\n"
-        )
+        protocol.response_str(refusal.status, [_PLAIN, *refusal.headers, *shared], f"{refusal}\n")
 
     def _answer_other(self, path: str, protocol: "HTTPProtocol") -> None:
         if path == "/ping":

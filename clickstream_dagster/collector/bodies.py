@@ -1,6 +1,5 @@
 """Bodies of requests to text, undoing Content-Encoding within a bound."""
 
-import io
 import zlib
 from collections.abc import Callable
 
@@ -8,6 +7,8 @@ import pybase64
 
 MAX_DECODED_BYTES = 8 << 20
 """What a compressed body may grow to. The SDKs send at most 512 KB."""
+
+_ZSTD_WINDOW_BITS = 23  # 8 MB, what every decoder has to support (RFC 8878, 3.1.1.1.2)
 
 
 class BodyError(Exception):
@@ -99,15 +100,23 @@ def _brotli(body: bytes) -> bytes:
 
 
 def _zstd(body: bytes) -> bytes:
-    import zstandard
+    from backports import zstd
 
-    try:
-        with zstandard.ZstdDecompressor(max_window_size=MAX_DECODED_BYTES).stream_reader(
-            io.BytesIO(body), read_across_frames=True
-        ) as reader:
-            return reader.read(MAX_DECODED_BYTES + 1)
-    except zstandard.ZstdError as error:
-        raise _DamageError(error) from error
+    out = b""
+    while body and len(out) <= MAX_DECODED_BYTES:  # frames may follow each other (RFC 8878)
+        decompressor = zstd.ZstdDecompressor(
+            options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_BITS}
+        )
+        try:
+            out += decompressor.decompress(body, MAX_DECODED_BYTES + 1 - len(out))
+        except zstd.ZstdError as error:
+            raise _DamageError(error) from error
+        if not decompressor.eof:
+            if len(out) <= MAX_DECODED_BYTES:
+                raise _DamageError("it ends in the middle")
+            break
+        body = decompressor.unused_data
+    return out
 
 
 _DAMAGES = (zlib.error, _DamageError)

@@ -61,7 +61,13 @@ class Log:
     writing thread.
     """
 
-    def __init__(self, folder: Path, settings: LogSettings, on_sealed: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: LogSettings,
+        on_sealed: Callable[[], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self._folder = folder
         self._settings = settings
         self._on_sealed = on_sealed

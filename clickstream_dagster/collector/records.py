@@ -6,7 +6,6 @@ times have milliseconds.
 
 import os
 import time
-from dataclasses import dataclass
 
 import orjson
 
@@ -15,19 +14,6 @@ MAX_RECORD_BYTES = 16 << 20
 
 _MAX_TEXT_CHARACTERS = 4_096
 _SOURCE_TYPE = "http_server"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a record is made of. `uri` is path and query, `ip` the client's address."""
-
-    method: str
-    path: str
-    uri: str
-    parameters: dict[str, str]
-    ip: str
-    user_agent: str | None
-    data: str
 
 
 class Records:
@@ -45,36 +31,48 @@ class Records:
         self._number += 1
         return f"{self._prefix}{self._number & 0xFFFFFFFFFFFF:012x}"
 
-    def line(self, request: Request, rid: str) -> bytes:
-        """Give the record of a request with its newline."""
+    def line(
+        self,
+        rid: str,
+        method: str,
+        path: str,
+        query: str,
+        given: dict[str, str],
+        ip: str,
+        user_agent: str | None,
+        data: str,
+    ) -> bytes:
+        """Give the record of a request with its newline.
+
+        `given` are the parameters of the query, `ip` is the client's address, `data` the body.
+        """
         now = time.time_ns() // 1_000_000
         moment = self._moment(now)
-        given = request.parameters.get
-        record = {"date": moment, "ip": request.ip}
-        fake_ip = given("fakeIp")
-        if fake_ip is not None:
-            record["fakeIp"] = fake_ip
-            if self._take_fake_ip:
-                record["ip"] = fake_ip
-        user_agent = request.user_agent
-        record |= {
-            "ua": user_agent[:_MAX_TEXT_CHARACTERS] if user_agent else user_agent,
-            "uri": request.uri,
-            "method": request.method,
+        if user_agent is not None and len(user_agent) > _MAX_TEXT_CHARACTERS:
+            user_agent = user_agent[:_MAX_TEXT_CHARACTERS]
+        record = {
+            "date": moment,
+            "ip": ip,
+            "ua": user_agent,
+            "uri": f"{path}?{query}" if query else path,
+            "method": method,
             "rid": rid,
-            "platform": given("platform"),
-            "appId": given("appId"),
-            "compression": given("compression"),
-            "data": request.data,
+            "platform": given.get("platform"),
+            "appId": given.get("appId"),
+            "compression": given.get("compression"),
+            "data": data,
             "ingest_time": now,
             "server_ingest_time": now,
-            "path": request.path,
+            "path": path,
             "source_type": _SOURCE_TYPE,
             "timestamp": moment,
         }
-        uploaded = given("upload_timestamp")
-        if uploaded is not None:
-            record["client_timestamp"] = uploaded
+        if "upload_timestamp" in given:
+            record["client_timestamp"] = given["upload_timestamp"]
+        if "fakeIp" in given:
+            record["fakeIp"] = given["fakeIp"]
+            if self._take_fake_ip:
+                record["ip"] = given["fakeIp"]
         return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
     def _moment(self, now_ms: int) -> str:

@@ -3,6 +3,7 @@
 import logging
 import logging.config
 import multiprocessing
+import os
 import resource
 import threading
 from collections.abc import Callable
@@ -81,6 +82,11 @@ def run_collector(
         server.serve(target_loader=partial(_worker, settings), wrap_loader=False)
     finally:
         remove_folder(folder)
+
+
+def default_workers() -> int:
+    """Give a worker for each core that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _worker(settings: CollectorSettings) -> "Collector":

@@ -15,9 +15,7 @@ MB = 1 << 20
 MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES = 1 * MB, 50 * MB
 MIN_SEGMENT_SECONDS, MAX_SEGMENT_SECONDS = 60, 3_600
 
-_PATH_LETTERS = frozenset(
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789$#&@%-_/"
-)
+_PATH_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789$#&@%-_/")
 _RESERVED_PATHS = ("/health", "/ping")
 
 
