@@ -121,7 +121,9 @@ class Collector:
         known_app = app_id if app_id in self._app_ids else ""
         try:
             if not known_app or self._app_keys or self._tokens:
-                query = await self._checked(known_app, given, query, headers)
+                await self._check(known_app, given.get(_WRITE_KEY), headers)
+            if _WRITE_KEY in given:  # a secret: it is not kept
+                query = without(query, _WRITE_KEY)
             body = await self._body(headers, protocol)
             is_pixel = scope.method in ("GET", "HEAD")
             rid = self._records.next_id()
@@ -153,22 +155,21 @@ class Collector:
         else:
             protocol.response_empty(200, shared)
 
-    async def _checked(self, app_id: str, given: dict[str, str], query: str, headers: Any) -> str:
-        """Give the query without a secret; raise _RefusalError for who may not send."""
+    async def _check(self, app_id: str, key: str | None, headers: Any) -> None:
+        """Raise _RefusalError for who may not send."""
         if self._settings.needs_app:
             if not self._app_ids:
                 raise _RefusalError(400, "no app is registered")
             if not app_id:
                 raise _RefusalError(403, "the parameter appId names no registered app")
-        if app_id in self._app_keys:
-            key = headers.get("x-write-key") or given.pop(_WRITE_KEY, None)
-            if not self._access.accepts_key(app_id, key):
-                raise _RefusalError(401, f"app {app_id} needs its write key in X-Write-Key")
+        if app_id in self._app_keys and not self._access.accepts_key(
+            app_id, headers.get("x-write-key") or key
+        ):
+            raise _RefusalError(401, f"app {app_id} needs its write key in X-Write-Key")
         if self._tokens and not await self._tokens.accepts(headers.get("authorization")):
             raise _RefusalError(
                 401, "a valid bearer token is needed", ("www-authenticate", "Bearer")
             )
-        return without(query, _WRITE_KEY) if _WRITE_KEY in query else query
 
     async def _body(self, headers: Any, protocol: "HTTPProtocol") -> bytes:
         """Read the body within the bounds of size, time and memory."""

@@ -172,10 +172,8 @@ def test_refuses_a_body_over_the_limit(collector: RunningCollector) -> None:
 
 def test_refuses_an_endless_body_when_it_passes_the_limit(collector: RunningCollector) -> None:
     with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as client:
-        client.sendall(
-            f"POST /collect?{QUERY} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-            .encode()
-        )
+        head = f"POST /collect?{QUERY} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.sendall(head.encode())
         chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
         sent = 0
         try:
