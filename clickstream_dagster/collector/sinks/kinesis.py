@@ -3,7 +3,6 @@
 A Lambda function (infra/lambda/kinesis_to_s3) makes raw objects of what the stream holds.
 """
 
-import base64
 import random
 import time
 from collections.abc import Iterator
@@ -12,12 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import orjson
-
 from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
 from clickstream_dagster.collector.segments import SealedSegment
 from clickstream_dagster.collector.sinks.aws_calls import count_calls
-from clickstream_dagster.collector.sinks.records import records_of, rid_of
+from clickstream_dagster.collector.sinks.records import pieces_of, records_of, rid_of
 from clickstream_dagster.collector.sinks.settings import KinesisSettings
 from clickstream_dagster.collector.sinks.sink import SinkCounters, SinkError
 from clickstream_dagster.errors import SettingError
@@ -27,7 +24,6 @@ from clickstream_dagster.errors import SettingError
 MAX_RECORD_BYTES = 1 << 20
 MAX_CALL_BYTES = 5 << 20
 
-_PIECE_BYTES = 700_000  # in base64, and with what is around it, less than a record
 _ATTEMPTS = 6
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.4, 5.0
 _TOO_FAST = "ProvisionedThroughputExceededException"
@@ -147,23 +143,10 @@ def _entries(record: bytes) -> list[_Entry]:
 
     rid = rid_of(record)
     room = MAX_RECORD_BYTES - len(rid)
-    if len(record) > room:
-        record = igzip.compress(record, mtime=0)
     if len(record) <= room:
         return [_Entry(record, rid)]
-    starts = range(0, len(record), _PIECE_BYTES)
-    return [
-        _Entry(
-            orjson.dumps(
-                {
-                    "rid": rid,
-                    "piece": number,
-                    "pieces": len(starts),
-                    "gzip": base64.b64encode(record[start : start + _PIECE_BYTES]).decode(),
-                }
-            ),
-            rid,
-            ends=number == len(starts),
-        )
-        for number, start in enumerate(starts, 1)
-    ]
+    compressed = igzip.compress(record, mtime=0)
+    if len(compressed) <= room:
+        return [_Entry(compressed, rid)]
+    pieces = list(pieces_of(record, rid))
+    return [_Entry(piece, rid, ends=piece is pieces[-1]) for piece in pieces]
