@@ -1,5 +1,8 @@
 """The settings of sinks: values that go to worker processes, and fit the project's YAML."""
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from clickstream_dagster.batches.s3 import S3Access
@@ -26,6 +29,36 @@ class KinesisSettings(_Settings):
     )
 
 
+class KafkaSettings(_Settings):
+    """How records go to Kafka (seed 000, "Data sink - Kafka")."""
+
+    security: Literal["plaintext", "tls", "scram", "iam"] = Field(
+        default="plaintext",
+        description="plaintext; tls; scram: TLS, with user and password in the environment"
+        " variables CLICKSTREAM_KAFKA_USERNAME and CLICKSTREAM_KAFKA_PASSWORD; iam: TLS, with the"
+        " AWS credentials that boto3 finds (Amazon MSK).",
+        examples=["tls"],
+    )
+    ca_file: Path | None = Field(
+        default=None,
+        description="Certificates (PEM) that the brokers' are signed by. Default: the system's.",
+        examples=["/etc/clickstream/kafka-ca.pem"],
+    )
+    batch_records: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="Batch size: most records that go to a partition at once.",
+        examples=[10_000],
+    )
+    properties_file: Path | None = Field(
+        default=None,
+        description="More properties of librdkafka, one name=value a line: certificates of clients,"
+        " other ways to log in. It may hold secrets, so only the collector may read it.",
+        examples=["/etc/clickstream/kafka.properties"],
+    )
+
+
 class SinkSettings(_Settings):
     """What a sink needs to know beside its address. Secrets are not in it."""
 
@@ -37,3 +70,4 @@ class SinkSettings(_Settings):
     kinesis: KinesisSettings = Field(
         default=KinesisSettings(), description="Settings of kinesis://"
     )
+    kafka: KafkaSettings = Field(default=KafkaSettings(), description="Settings of kafka://")
