@@ -78,6 +78,13 @@ def collector(
         typer.Option(help="Age at which they are shipped, at most 3600 s; 60 at least on S3."),
     ] = 300,
     body_kb: Annotated[int, typer.Option(help="Most of a request's body, in KiB.")] = 1024,
+    body_seconds: Annotated[float, typer.Option(help="Within which a body must have come.")] = 30,
+    reading_mb: Annotated[
+        int, typer.Option(help="Most that bodies on their way may have together, in a worker.")
+    ] = 256,
+    connections: Annotated[
+        int, typer.Option(min=1, help="Most open connections of a worker.")
+    ] = 65_536,
     min_free_mb: Annotated[
         int, typer.Option(help="Free space on the spool's disk below which 503 is answered.")
     ] = 256,
@@ -127,6 +134,9 @@ def collector(
             trusted_proxies=tuple(trusted_proxy or PRIVATE_NETWORKS),
             oidc=OidcSettings(oidc_issuer, oidc_audience) if oidc_issuer else None,
             body_bytes=body_kb << 10,
+            body_seconds=body_seconds,
+            reading_bytes=reading_mb * MB,
+            connections=connections,
             segment_bytes=int(segment_mb * MB),
             segment_seconds=segment_seconds,
             min_free_bytes=min_free_mb * MB,
