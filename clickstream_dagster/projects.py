@@ -37,9 +37,9 @@ def following(project_id: str) -> "Callable[[], Project]":
     from clickstream_dagster import defs
 
     folders = [Path(path) for path in defs.__path__]
-    seen: tuple[float, Project] | None = None
+    seen: "tuple[float, Project] | None" = None
 
-    def project() -> Project:
+    def project() -> "Project":
         nonlocal seen
         changed = max(
             (file.stat().st_mtime for folder in folders for file in folder.rglob("*.yaml")),

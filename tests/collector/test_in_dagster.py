@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from dagster.components.testing import create_defs_folder_sandbox
 
+import clickstream_dagster
 from clickstream_dagster.assets.project import Project
 from clickstream_dagster.automation.collector_log import collector_sensor
 from clickstream_dagster.components import ClickstreamProject
@@ -93,9 +94,15 @@ def test_a_wrong_setting_is_told(tmp_path, collector, told: str) -> None:
 
 
 def test_apps_and_origins_of_the_yaml_change_without_a_restart(tmp_path, monkeypatch) -> None:
-    """A deployment of its own: the package's `defs/` is where the YAML lies."""
-    yaml = tmp_path / "package" / "clickstream_dagster" / "defs" / "shop" / "defs.yaml"
+    """A deployment of its own: the package with another `defs/`."""
+    package = tmp_path / "deployment" / "clickstream_dagster"
+    yaml = package / "defs" / "shop" / "defs.yaml"
     yaml.parent.mkdir(parents=True)
+    for part in Path(clickstream_dagster.__file__).parent.iterdir():
+        if part.name != "defs":
+            (package / part.name).symlink_to(part)
+    (package / "defs" / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
 
     def write(apps: str, origin: str) -> None:
         yaml.write_text(
@@ -113,10 +120,6 @@ def test_apps_and_origins_of_the_yaml_change_without_a_restart(tmp_path, monkeyp
         )
 
     write("shop_web", "https://www.example.com")
-    (tmp_path / "sitecustomize.py").write_text(
-        f"import clickstream_dagster.defs as defs\ndefs.__path__ = [{str(yaml.parents[1])!r}]\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with running_collector(tmp_path, apps=()) as it:
         page = {"Origin": "https://new.example.com"}
         assert it.send(EVENTS).status == 200
