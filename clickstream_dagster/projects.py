@@ -37,7 +37,7 @@ def following(project_id: str) -> "Callable[[], Project]":
     from clickstream_dagster import defs
 
     folders = [Path(path) for path in defs.__path__]
-    seen: "tuple[float, Project] | None" = None
+    seen: tuple[float, Project] | None = None
 
     def project() -> "Project":
         nonlocal seen
