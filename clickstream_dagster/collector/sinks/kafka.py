@@ -93,7 +93,7 @@ class KafkaSink:
 
         Raises SinkError when others are not delivered.
         """
-        from confluent_kafka import KafkaError
+        from confluent_kafka import KafkaError, KafkaException
 
         too_large: list[bytes] = []
         reasons: dict[str, int] = {}
@@ -107,14 +107,18 @@ class KafkaSink:
             else:
                 reasons[error.str()] = reasons.get(error.str(), 0) + 1
 
-        if self._producer is None:
-            self._producer = self._new_producer()
-        producer = self._producer
-        for record in records:
-            producer.produce(self._topic, record, rid_of(record).encode(), on_delivery=delivered)
-            producer.poll(0)
-        self.counters.requests += len(records)
-        producer.flush()
+        try:
+            producer = self._producer = self._producer or self._new_producer()
+            for record in records:
+                _produce(producer, self._topic, record, delivered)
+                self.counters.requests += 1
+            producer.flush()
+        except (SettingError, KafkaException) as error:
+            # A certificate that has gone since the start, or a producer that can't go on.
+            self._producer = None
+            raise SinkError(
+                f"the topic {self._topic} at {self._brokers} can't be written to: {error}"
+            ) from error
         if reasons:
             # A producer that has lost its place in the sequence of messages can't go on.
             self._producer = None
@@ -166,6 +170,16 @@ class KafkaSink:
         brokers = json.loads(statistics)["brokers"].values()
         self._retries = max(self._retries, sum(broker["txretries"] for broker in brokers))
         self.counters.retries = self._retries_before + self._retries
+
+
+def _produce(producer: "Producer", topic: str, record: bytes, delivered: Callable) -> None:
+    key = rid_of(record).encode()
+    while True:
+        producer.poll(0)
+        try:
+            return producer.produce(topic, record, key, on_delivery=delivered)
+        except BufferError:  # the library keeps so many messages and no more
+            producer.poll(1)
 
 
 def _chunks(records: Iterator[bytes]) -> Iterator[list[bytes]]:

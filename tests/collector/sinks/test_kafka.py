@@ -188,13 +188,23 @@ def test_a_topic_for_small_messages_is_an_error_that_names_its_setting(broker, t
     assert sink.counters.errors == 1
 
 
+def test_more_messages_than_the_library_keeps_at_once_wait_for_the_others(
+    segment, broker, topic, tmp_path
+):
+    make_topic(broker, topic)
+    (tmp_path / "kafka.properties").write_text("queue.buffering.max.messages=100\n")
+    sink = sink_of(broker, topic, properties_file=tmp_path / "kafka.properties")
+    sink.ship(segment)
+    assert sorted(value + b"\n" for value in values(broker, topic)) == sorted(LINES)
+
+
 def test_a_broker_that_asks_to_slow_down_is_counted(broker, topic, tmp_path, monkeypatch):
     make_topic(broker, topic)
     monkeypatch.setattr(kafka, "_CHUNK_BYTES", 20_000)
     noise = random.Random(7)
     lines = [record(n, base64.b64encode(noise.randbytes(15_000)).decode()) for n in range(12)]
     sink = sink_of(broker, topic)
-    broker.set_quota("clickstream-collector", 60_000)
+    broker.set_quota("clickstream-collector", 10_000)
     try:
         sink.ship(sealed_segment(tmp_path, [lines]))
     finally:
