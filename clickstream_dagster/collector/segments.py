@@ -8,11 +8,12 @@ frame that is not whole. No such frame has been acknowledged, since it was not y
 import os
 import struct
 import uuid
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from isal import isal_zlib
 
 from clickstream_dagster.errors import ClickstreamError
 
@@ -39,7 +40,7 @@ class Frame:
 
 def framed(lines: bytes, records: int) -> bytes:
     """Give the header of a frame of `lines`; the lines follow it."""
-    return _HEADER.pack(_MAGIC, len(lines), records, zlib.crc32(lines))
+    return _HEADER.pack(_MAGIC, len(lines), records, isal_zlib.crc32(lines))
 
 
 def read_frames(stream: BinaryIO) -> Iterator[Frame]:
@@ -49,7 +50,7 @@ def read_frames(stream: BinaryIO) -> Iterator[Frame]:
         if magic != _MAGIC or size > MAX_FRAME_BYTES:
             return
         lines = stream.read(size)
-        if len(lines) < size or zlib.crc32(lines) != checksum:
+        if len(lines) < size or isal_zlib.crc32(lines) != checksum:
             return
         yield Frame(lines, records)
 
