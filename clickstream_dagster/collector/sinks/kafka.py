@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.collector.segments import SealedSegment
 from clickstream_dagster.collector.sinks.records import (
-    PIECE_BYTES,
-    pieces_of,
+    SMALL_BYTES,
+    cut,
     records_of,
     rid_of,
 )
@@ -40,9 +40,8 @@ _FIXED = {"enable.idempotence": "true", "acks": "all"}
 class KafkaSink:
     """Records to a topic; a segment is taken when every message is confirmed by all replicas.
 
-    The topic's own `max.message.bytes` decides how large a record may be, compressed. One that is
-    larger is no JSON, unless the topic takes less than Kafka's default: it goes in pieces that end
-    in `bad_event`, with all bytes.
+    The topic's own `max.message.bytes` decides how large a record may be, compressed; one that is
+    larger is cut (see `records.cut`). A topic that takes less than Kafka's default is an error.
     """
 
     def __init__(self, brokers: str, topic: str, settings: KafkaSettings, s3: S3Access) -> None:
@@ -80,8 +79,7 @@ class KafkaSink:
         with self.counters.counting_errors():
             for chunk in _chunks(records):
                 too_large = self._deliver(chunk)
-                if too_large:
-                    self._deliver_pieces(too_large)
+                self._deliver_smaller(too_large)
                 self.counters.records += len(chunk)
                 self._taken += len(chunk)
 
@@ -130,15 +128,14 @@ class KafkaSink:
             )
         return too_large
 
-    def _deliver_pieces(self, records: list[bytes]) -> None:
-        pieces: list[bytes] = []
-        for record in records:
-            pieces += pieces_of(record, rid_of(record)) if len(record) > PIECE_BYTES else [record]
-        if self._deliver(pieces):
-            raise SinkError(
-                f"the topic {self._topic} takes only small messages; set its max.message.bytes to"
-                " 1048588, Kafka's default, or more"
-            )
+    def _deliver_smaller(self, records: list[bytes]) -> None:
+        while records:
+            if any(len(record) <= SMALL_BYTES for record in records):
+                raise SinkError(
+                    f"the topic {self._topic} takes only small messages; set its max.message.bytes"
+                    " to 1048588, Kafka's default, or more"
+                )
+            records = self._deliver([part for record in records for part in cut(record)])
 
     def _new_producer(self) -> "Producer":
         from confluent_kafka import KafkaException, Producer

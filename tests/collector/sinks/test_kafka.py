@@ -179,6 +179,22 @@ def test_a_record_that_is_too_large_for_the_topic_goes_in_pieces(broker, topic, 
     assert sink.counters.records == 3
 
 
+def test_a_record_of_several_events_is_divided_when_the_topic_finds_it_too_large(
+    broker, topic, tmp_path, noise
+):
+    make_topic(broker, topic)
+    events = [{"event_id": str(number), "text": noise(300_000)} for number in range(11)]
+    large = record(1, json.dumps(events))
+    sink = sink_of(broker, topic)
+    sink.ship(sealed_segment(tmp_path, [[LINES[5], large]]))
+    found = [json.loads(value) for value in values(broker, topic)]
+    parts = [one for one in found if one["rid"] in rids([large])]
+    assert len(parts) == 4
+    events_found = [event for part in parts for event in json.loads(part["data"])]
+    assert sorted(events_found, key=lambda event: int(event["event_id"])) == events
+    assert sink.counters.records == 2
+
+
 def test_a_topic_for_small_messages_is_an_error_that_names_its_setting(broker, topic, tmp_path):
     make_topic(broker, topic, **{"max.message.bytes": "2000"})
     noise = base64.b64encode(random.Random(7).randbytes(20_000)).decode()
