@@ -96,7 +96,8 @@ def test_bounds_the_memory_of_bodies_on_their_way(tmp_path) -> None:
         b"GET\r\n\r\n",
         b"POST /collect HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST /collect HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
-        b"POST /collect HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /collect HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /collect?" + b"a=1&" * 50_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
         b"POST /collect HTTP/1.1\r\nHost: a\r\n" + b"X-A: b\r\n" * 50_000 + b"\r\n",
         b"POST /collect HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: " + b"1," * 100_000 + b"\r\n\r\n",
