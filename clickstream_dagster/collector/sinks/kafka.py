@@ -35,6 +35,7 @@ _PROTOCOLS = {"plaintext": "PLAINTEXT", "tls": "SSL", "scram": "SASL_SSL", "iam"
 # What nothing acknowledged is lost by. All in-sync replicas have a message before it counts as
 # delivered, and what librdkafka itself sends again is not there twice.
 _FIXED = {"enable.idempotence": "true", "acks": "all"}
+_REFUSED = {*_FIXED, "request.required.acks", "delivery.report.only.error"}
 
 
 class KafkaSink:
@@ -93,12 +94,15 @@ class KafkaSink:
         """
         from confluent_kafka import KafkaError, KafkaException
 
+        confirmed = 0
         too_large: list[bytes] = []
         reasons: dict[str, int] = {}
 
         def delivered(error: "KafkaError | None", message: "Message") -> None:
+            nonlocal confirmed
             record = message.value()
             if error is None:
+                confirmed += 1
                 self.counters.bytes += len(record)
             elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 too_large.append(record)
@@ -117,14 +121,15 @@ class KafkaSink:
             raise SinkError(
                 f"the topic {self._topic} at {self._brokers} can't be written to: {error}"
             ) from error
-        if reasons:
+        missing = len(records) - confirmed - len(too_large)
+        if missing:
             # A producer that has lost its place in the sequence of messages can't go on.
             self._producer = None
             told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
             last = f"; last error: {self._last_error}" if self._last_error else ""
             raise SinkError(
-                f"the topic {self._topic} at {self._brokers} did not take {sum(reasons.values())}"
-                f" of {len(records)} messages ({told}){last}"
+                f"the topic {self._topic} at {self._brokers} did not take {missing} of"
+                f" {len(records)} messages ({told}){last}"
             )
         return too_large
 
@@ -259,10 +264,10 @@ def _properties(settings: KafkaSettings) -> dict[str, str]:
         name = name.strip()
         if not equals:
             raise SettingError(f"line {number} of {path} is no name=value")
-        if name in _FIXED:
+        if name in _REFUSED:
             raise SettingError(
-                f"{path} sets {name}, which is always {_FIXED[name]}: without it messages could be"
-                " lost; take the line out"
+                f"{path} sets {name}, which the sink sets by itself: messages could be lost"
+                " otherwise; take the line out"
             )
         properties[name] = value.strip()
     return properties

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from isal import igzip
+
 from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
 from clickstream_dagster.collector.segments import SealedSegment
 from clickstream_dagster.collector.sinks.aws_calls import count_calls
@@ -139,8 +141,6 @@ def _batches(records: Iterator[bytes], most: int) -> Iterator[list[_Entry]]:
 
 def _parts(record: bytes) -> list[bytes]:
     """Give what goes to the stream for a record: it, compressed if need be, or several parts."""
-    from isal import igzip
-
     if len(record) <= SMALL_BYTES:
         return [record]
     compressed = igzip.compress(record, mtime=0)

@@ -7,8 +7,10 @@ import zlib
 from collections.abc import Iterator
 
 import orjson
+from isal import igzip
 
 from clickstream_dagster.collector.segments import SealedSegment
+from clickstream_dagster.processing.limits import MAX_EVENTS_A_BODY
 
 SMALL_BYTES = 1_000_000
 """A record of so many bytes goes into a stream as it is; a larger one may have to be cut."""
@@ -72,6 +74,8 @@ def _elements(text: str) -> list[str]:
         start = space(text, at + 1).end()
         _, end = decode(text, start)
         elements.append(text[start:end])
+        if len(elements) > MAX_EVENTS_A_BODY:
+            raise ValueError("more elements than the processing takes")
         at = space(text, end).end()
         if text[at : at + 1] != ",":
             break
@@ -86,8 +90,6 @@ def _pieces(record: bytes) -> Iterator[bytes]:
     `gzip` of all `pieces`, in their order, is the record. No piece is a sink record, so that the
     processing keeps them in `bad_event`, with all bytes.
     """
-    from isal import igzip
-
     rid = rid_of(record)
     compressed = igzip.compress(record, mtime=0)
     starts = range(0, len(compressed), _PIECE_BYTES)

@@ -52,11 +52,19 @@ def test_scram_without_user_or_password_names_the_variable(variable, monkeypatch
         make(security="scram")
 
 
-@pytest.mark.parametrize("line", ["acks=1", "enable.idempotence = false"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "acks=1",
+        "request.required.acks=0",
+        "enable.idempotence = false",
+        "delivery.report.only.error=1",
+    ],
+)
 def test_properties_that_could_lose_messages_are_refused(line, tmp_path):
     file = tmp_path / "kafka.properties"
     file.write_text(f"{line}\n")
-    with pytest.raises(SettingError, match="could be lost; take the line out"):
+    with pytest.raises(SettingError, match="could be lost otherwise; take the line out"):
         make(properties_file=file)
 
 

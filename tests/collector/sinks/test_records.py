@@ -48,6 +48,7 @@ def test_events_are_divided_as_they_are_written(events, space):
         "",
         "\x01\x02",
         "[" * 100_000 + "1, 2",
+        f"[{'1,' * 20_000}1]",
         "H4sIAAAAAAAA",
     ],
 )
