@@ -26,6 +26,10 @@ def collector(
             " kafka://host:port/topic."
         ),
     ],
+    sink_settings: Annotated[
+        Path | None,
+        typer.Option(help="YAML file with the settings `kinesis:` or `kafka:` of the sink."),
+    ] = None,
     app_id: Annotated[
         list[str] | None,
         typer.Option(
@@ -120,17 +124,25 @@ def collector(
     from clickstream_dagster.collector.log import Sync
     from clickstream_dagster.collector.server import default_workers, run_collector
     from clickstream_dagster.collector.settings import MB, CollectorSettings
-    from clickstream_dagster.collector.sinks.settings import SinkSettings
+    from clickstream_dagster.collector.sinks.settings import (
+        SinkSettings,
+        StreamSettings,
+        read_stream_settings,
+    )
     from clickstream_dagster.collector.tokens import OidcSettings
 
     with plain_errors():
         if (oidc_issuer is None) != (oidc_audience is None):
             raise SettingError("give --oidc-issuer together with --oidc-audience")
+        streams = read_stream_settings(sink_settings) if sink_settings else StreamSettings()
         settings = CollectorSettings(
             spool=spool.absolute(),
             sink=sink,
             sink_settings=SinkSettings(
-                project_id=project_id, s3=S3Access(region, profile, endpoint_url, kms_key_id)
+                project_id=project_id,
+                s3=S3Access(region, profile, endpoint_url, kms_key_id),
+                kinesis=streams.kinesis,
+                kafka=streams.kafka,
             ),
             path=path,
             needs_app=not any_app,
