@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEFS := clickstream_dagster/defs
 DAGSTER_HOME := $(CURDIR)/.dagster_home
 
-.PHONY: help setup demo ui test test-heavy test-athena lint bench bench-arrivals bench-cost bench-maintain bench-models docs clean
+.PHONY: help setup demo ui test test-heavy test-athena lint bench bench-arrivals bench-collector bench-cost bench-maintain bench-models docs clean
 
 help: ## Show what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ bench: setup ## Measure processing and traffic generation
 
 bench-arrivals: setup ## Measure the arrival sensor before a million raw objects
 	$(BIN)/python -m benchmarks.arrivals
+
+bench-collector: setup ## Measure the collector beside nginx (needs nginx and wrk)
+	$(BIN)/python -m benchmarks.collector
 
 bench-cost: setup ## Estimate what a month of processing on EMR Serverless costs
 	$(BIN)/python -m benchmarks.cost

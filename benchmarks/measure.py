@@ -29,7 +29,7 @@ def run(command: Sequence[str]) -> Measured:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     peak = 0
     while process.poll() is None:
-        peak = max(peak, _tree_bytes(process.pid))
+        peak = max(peak, tree_bytes(process.pid))
         time.sleep(0.2)
     seconds = time.perf_counter() - started
     output, errors = process.communicate()
@@ -40,7 +40,8 @@ def run(command: Sequence[str]) -> Measured:
     return Measured(seconds, cpu_seconds, peak, output)
 
 
-def _tree_bytes(pid: int) -> int:
+def tree_bytes(pid: int) -> int:
+    """Give the memory of a process and those below it, shared pages in shares."""
     return sum(_proportional_bytes(member) for member in _tree(pid))
 
 

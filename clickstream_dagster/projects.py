@@ -1,5 +1,7 @@
 """The projects of this deployment, by id: what their YAML says, without running anything."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clickstream_dagster import deployment
@@ -24,3 +26,28 @@ def deployed_project(project_id: str) -> "Project":
             " name one of these, or its lake with --sink and its apps with --app-id"
         )
     return found[project_id].project(deployment.root())
+
+
+def following(project_id: str) -> "Callable[[], Project]":
+    """Give a function that gives the project as its YAML is at each call.
+
+    The YAML is read when a file below `defs/` has changed. Raises SettingError, here and at a
+    call, when the project is not there; Dagster's errors when a YAML can't be read.
+    """
+    from clickstream_dagster import defs
+
+    folders = [Path(path) for path in defs.__path__]
+    seen: tuple[float, Project] | None = None
+
+    def project() -> "Project":
+        nonlocal seen
+        changed = max(
+            (file.stat().st_mtime for folder in folders for file in folder.rglob("*.yaml")),
+            default=0.0,
+        )
+        if seen is None or seen[0] != changed:
+            seen = (changed, deployed_project(project_id))
+        return seen[1]
+
+    project()
+    return project

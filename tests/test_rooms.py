@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "automation": {"assets", "checks", "resources", "batches", "processing"},
     "components": {
         *("automation", "assets", "checks", "resources", "emr", "warehouses"),
-        *("batches", "processing"),
+        *("batches", "processing", "collector"),
     },
     "backfill": set(),
     "defs": set(),
@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "plain_errors": set(),
     "model_options": set(),
     "s3_options": set(),
+    "collector_command": {"plain_errors", "projects", "s3_options", "batches", "collector"},
     "replay_command": {"plain_errors", "projects", "s3_options", "batches", "processing"},
     "plugin_scaffold": {"processing"},
     "geo_fetch": {"processing"},
@@ -55,6 +56,7 @@ MAY_IMPORT = {
         *(
             "athena_commands",
             "backfill",
+            "collector_command",
             "demo",
             "package_commands",
             "plain_errors",

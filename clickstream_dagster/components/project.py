@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import dagster as dg
 from pydantic import Field, field_validator, model_validator
@@ -12,7 +12,7 @@ from clickstream_dagster.assets.project import EMR_SERVERLESS, Project, Trigger
 from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3, would_list
 from clickstream_dagster.checks.quality import Bounds
-from clickstream_dagster.components.athena import Athena
+from clickstream_dagster.components.collector import Collector
 from clickstream_dagster.components.definitions import ModelDefinitions
 from clickstream_dagster.components.emr import EmrServerless
 from clickstream_dagster.components.maintenance import Maintenance
@@ -22,9 +22,9 @@ from clickstream_dagster.components.plugins import (
     resolve_plugin,
     resolve_plugins,
 )
-from clickstream_dagster.components.redshift import Redshift
 from clickstream_dagster.components.scaffolder import ClickstreamProjectScaffolder
 from clickstream_dagster.components.sources import S3, Arrivals
+from clickstream_dagster.components.warehouses import Warehouse, parity_defs
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.ids import APP_ID, APP_ID_RULE, PROJECT_ID, PROJECT_ID_RULE
 from clickstream_dagster.processing.engines import ENGINES
@@ -38,9 +38,7 @@ from clickstream_dagster.processing.plugins import (
 from clickstream_dagster.resources.warehouse_name import require_own_name
 
 if TYPE_CHECKING:
-    from clickstream_dagster.resources.athena import AthenaWarehouse
     from clickstream_dagster.resources.emr_serverless import EmrServerlessEngine
-    from clickstream_dagster.resources.redshift import RedshiftWarehouse
     from clickstream_dagster.resources.spark import SparkEngine
 
 MOST_PARTITIONS = 100_000
@@ -50,47 +48,6 @@ DEFAULT_WAREHOUSE = "warehouse.duckdb"
 describe = dg.Resolver.default
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Warehouse(dg.Model, dg.Resolvable):
-    """A warehouse that the models are built in."""
-
-    engine: Annotated[
-        Literal["duckdb", "redshift", "athena"],
-        describe(description="Engine of the warehouse."),
-    ] = "duckdb"
-    path: Annotated[
-        str | None,
-        describe(
-            description="DuckDB file; relative to the Dagster project. "
-            "Default: data/<project_id>/warehouse.duckdb.",
-            examples=["data/shop/warehouse.duckdb"],
-        ),
-    ] = None
-    redshift: Annotated[
-        Redshift | None,
-        describe(description="Where it is, and how to sign in, for the engine redshift."),
-    ] = None
-    athena: Annotated[
-        Athena | None,
-        describe(description="Where tables and results go, for the engine athena."),
-    ] = None
-
-    @model_validator(mode="after")
-    def _block(self) -> "Warehouse":
-        needed = {
-            "redshift": "database, host, manifests, and workgroup or cluster",
-            "athena": "data, work_group and results",
-        }
-        for engine, keys in needed.items():
-            if (self.engine == engine) != (getattr(self, engine) is not None):
-                raise ValueError(
-                    f"a warehouse of engine {engine} has a block {engine}, and no other has: write "
-                    f"{keys} there"
-                )
-        if self.engine != "duckdb" and self.path is not None:
-            raise ValueError(f"path is the DuckDB file: leave it out for {self.engine}")
-        return self
 
 
 class Quality(dg.Model, dg.Resolvable):
@@ -121,8 +78,8 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     Gives the assets `<project_id>/raw_batch`, `ods_event`, `bad_event`, `<engine>/<model>` for each
     warehouse and `lake_maintenance`, the jobs `<project_id>_pipeline`, `<project_id>_replay` and
     `<project_id>_maintenance`, the schedules `<project_id>_interval` and
-    `<project_id>_maintenance`, and the sensor `<project_id>_arrivals`. Only project_id, app_ids and
-    start_date are needed.
+    `<project_id>_maintenance`, and the sensors `<project_id>_arrivals` and, where collectors are
+    watched, `<project_id>_collector`. Only project_id, app_ids and start_date are needed.
     """
 
     project_id: Annotated[
@@ -164,6 +121,9 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     arrivals: Annotated[
         Arrivals, describe(description="How the arrival sensor notices raw files.")
     ] = Field(default_factory=Arrivals)
+    collector: Annotated[
+        Collector, describe(description="Who may send to the collector, and how it is watched.")
+    ] = Field(default_factory=Collector)
     warehouses: Annotated[
         list[Warehouse],
         describe(
@@ -411,7 +371,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
                 raise ValueError(
                     f"{warehouse.engine} reads the lake from S3: write lake: s3://bucket/prefix"
                 )
-        if self._redshift() is None:
+        if all(warehouse.redshift is None for warehouse in self.warehouses):
             return self
         from clickstream_dagster.warehouses.redshift.apps import app_schemas
         from clickstream_dagster.warehouses.redshift.sql import RedshiftError
@@ -516,91 +476,14 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             maintenance=self.maintenance.settings(),
             maintenance_cron=self.maintenance.cron,
             definitions=self.definitions.definitions(),
+            origins=tuple(self.collector.origins),
+            collector_metrics=tuple(self.collector.metrics),
+            collector_max_wait_seconds=self.collector.max_wait_minutes * 60,
         )
 
     def _absolute(self, root: Path, path: str | None, default: str) -> str:
         place = path or f"data/{self.project_id}/{default}"
         return place if place.startswith(S3_SCHEME) else str(root / Path(place).expanduser())
-
-    def _redshift(self) -> Redshift | None:
-        return next((one.redshift for one in self.warehouses if one.redshift is not None), None)
-
-    def _athena(self) -> Athena | None:
-        return next((one.athena for one in self.warehouses if one.athena is not None), None)
-
-    def _redshift_place(self, project: Project, root: Path) -> "RedshiftWarehouse | None":
-        scratch = root / "data" / self.project_id / "redshift_dbt"
-        settings = self._redshift()
-        return settings.warehouse(project, scratch) if settings else None
-
-    def _athena_place(self, project: Project, root: Path) -> "AthenaWarehouse | None":
-        scratch = root / "data" / self.project_id / "athena_dbt"
-        settings = self._athena()
-        return settings.warehouse(project, scratch) if settings else None
-
-    def redshift_defs(self, project: Project, root: Path) -> dg.Definitions:
-        """Give what a project has in Redshift; nothing without a warehouse there."""
-        settings, warehouse = self._redshift(), self._redshift_place(project, root)
-        if settings is None or warehouse is None:
-            return dg.Definitions()
-        from clickstream_dagster.assets import redshift
-        from clickstream_dagster.automation.redshift import redshift_automation
-
-        return dg.Definitions.merge(
-            dg.Definitions(
-                assets=[
-                    redshift.redshift_events(project, warehouse, settings.copy_settings()),
-                    redshift.redshift_models(project, warehouse),
-                    redshift.redshift_users(project, warehouse),
-                    redshift.redshift_app_views(project, warehouse),
-                    *(
-                        [redshift.redshift_expiry(project, warehouse, settings.keep_days)]
-                        if settings.keep_days is not None
-                        else []
-                    ),
-                ]
-            ),
-            redshift_automation(
-                project,
-                settings.users_cron,
-                settings.expiry_cron if settings.keep_days is not None else None,
-            ),
-        )
-
-    def athena_defs(self, project: Project, root: Path) -> dg.Definitions:
-        """Give what a project has on Athena; nothing without a warehouse there."""
-        settings, warehouse = self._athena(), self._athena_place(project, root)
-        if settings is None or warehouse is None:
-            return dg.Definitions()
-        from clickstream_dagster.assets import athena
-
-        return dg.Definitions(
-            assets=[
-                athena.athena_models(project, warehouse),
-                athena.athena_saved_queries(project, warehouse, settings.group()),
-            ]
-        )
-
-    def parity_defs(self, project: Project, root: Path) -> dg.Definitions:
-        """Give the check that compares the project's warehouses; nothing unless it is asked for."""
-        if self.parity_days is None:
-            return dg.Definitions()
-        from clickstream_dagster.assets.duckdb import duckdb_warehouse
-        from clickstream_dagster.checks.parity import parity_check
-
-        places = {
-            "duckdb": duckdb_warehouse(project) if project.warehouse else None,
-            "redshift": self._redshift_place(project, root),
-            "athena": self._athena_place(project, root),
-        }
-        queries = {
-            warehouse.engine: place.query
-            for warehouse in self.warehouses
-            if (place := places[warehouse.engine]) is not None
-        }
-        return dg.Definitions(
-            asset_checks=[parity_check(project.key, self.project_id, queries, self.parity_days)]
-        )
 
     def spark_engine(self) -> "SparkEngine | EmrServerlessEngine":
         """Give the engine that processes windows."""
@@ -612,11 +495,11 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Compose the project's assets, checks, jobs, schedules and sensor."""
-        from clickstream_dagster.assets.duckdb import duckdb_models
         from clickstream_dagster.assets.events import lake_events
         from clickstream_dagster.assets.maintenance import lake_maintenance
         from clickstream_dagster.assets.raw import raw_batch
         from clickstream_dagster.automation.arrivals import arrival_sensor
+        from clickstream_dagster.automation.collector_log import collector_sensor
         from clickstream_dagster.automation.replay import replay_job
         from clickstream_dagster.automation.schedules import (
             interval_schedule,
@@ -634,7 +517,6 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             assets=[
                 raw_batch(project),
                 lake_events(project, self.spark_engine()),
-                *([duckdb_models(project)] if project.warehouse else []),
                 lake_maintenance(project),
             ],
             jobs=[job, replay_job(project, local), maintenance],
@@ -642,14 +524,20 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
                 interval_schedule(project, job),
                 maintenance_schedule(project, maintenance),
             ],
-            sensors=[arrival_sensor(project, job)],
+            sensors=[
+                arrival_sensor(project, job),
+                *([collector_sensor(project)] if project.collector_metrics else []),
+            ],
         )
         root = context.project_root
         return dg.Definitions.merge(
             always,
-            self.redshift_defs(project, root),
-            self.athena_defs(project, root),
-            self.parity_defs(project, root),
+            *(one.defs(project, root) for one in self.warehouses),
+            *(
+                [parity_defs(project, self.warehouses, self.parity_days, root)]
+                if self.parity_days is not None
+                else []
+            ),
         )
 
 

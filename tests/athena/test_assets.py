@@ -48,7 +48,7 @@ def test_what_is_wrong_is_named(attributes: dict[str, Any], why: str) -> None:
 
 def test_models_are_assets_behind_the_lakes_events(tmp_path) -> None:
     project = component()
-    definitions = project.athena_defs(project.project(tmp_path), tmp_path)
+    definitions = project.warehouses[0].defs(project.project(tmp_path), tmp_path)
     graph = definitions.resolve_asset_graph()
     base = dg.AssetKey(["shop", "athena", "clickstream_event_base"])
     assert dg.AssetKey(["shop", "ods_event"]) in graph.get(base).parent_keys

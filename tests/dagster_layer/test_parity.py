@@ -17,6 +17,7 @@ from clickstream_dagster.checks.parity import (
     parity_check,
 )
 from clickstream_dagster.components import ClickstreamProject
+from clickstream_dagster.components.warehouses import parity_defs
 from clickstream_dagster.resources.dbt import ModelError, Warehouse
 
 TODAY = datetime.now(UTC).date()
@@ -141,7 +142,7 @@ def test_it_needs_two_warehouses_and_is_in_the_job(tmp_path: Path) -> None:
         attributes={**attributes, "warehouses": both}
     )
     project = component.project(tmp_path)
-    (check,) = component.parity_defs(project, tmp_path).asset_checks
+    (check,) = parity_defs(project, component.warehouses, 7, tmp_path).asset_checks
     (spec,) = check.check_specs
     assert spec.asset_key == key("duckdb", "clickstream_active_users_daily")
     assert {dep.asset_key for dep in spec.additional_deps} == {

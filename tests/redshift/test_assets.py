@@ -99,7 +99,7 @@ def test_a_run_from_the_lake_to_the_views_of_the_apps(warehouse: Warehouse, tmp_
         "data_api_endpoint_url": warehouse.sql._client.meta.endpoint_url,
     }
     project = component(settings, lake=warehouse.lake.root)
-    definitions = project.redshift_defs(project.project(tmp_path), tmp_path)
+    definitions = project.warehouses[0].defs(project.project(tmp_path), tmp_path)
     warehouse.write(traffic(1))
 
     def run(*names: str, **more: Any) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,168 @@
+"""The processes of a collector: one that watches, and workers that answer."""
+
+import logging
+import logging.config
+import multiprocessing
+import os
+import resource
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from clickstream_dagster.collector.access import Access, AccessFile
+from clickstream_dagster.collector.metrics import prepare_folder, remove_folder, serve_metrics
+from clickstream_dagster.collector.settings import CollectorSettings
+from clickstream_dagster.errors import SettingError
+
+if TYPE_CHECKING:
+    from clickstream_dagster.collector.app import Collector
+
+_FILES_BESIDE_CONNECTIONS = 256
+_HEADER_MS = 15_000
+_BACKLOG = 4_096
+_KILL_GRACE_SECONDS = 15
+_LOOK_SECONDS = 2.0
+
+_logger = logging.getLogger(__name__)
+
+
+def run_collector(
+    settings: CollectorSettings,
+    access: Callable[[], Access],
+    *,
+    listen: tuple[str, int],
+    metrics: tuple[str, int] | None,
+    workers: int,
+    is_json_log: bool,
+) -> None:
+    """Collect until a signal ends it; SIGTERM and SIGINT drain.
+
+    `access` is asked every few seconds: who may send changes without a restart. `listen` and
+    `metrics` are address and port. Raises SettingError when a setting can't work.
+    """
+    from granian.constants import HTTPModes, Interfaces, Loops
+    from granian.http import HTTP1Settings
+    from granian.server import Server
+
+    from clickstream_dagster.collector.sinks import sink_of
+
+    logs = _log_config(is_json_log)
+    logging.config.dictConfig(logs)
+    _prepare_spool(settings)
+    sink_of(settings.sink, settings.sink_settings).close()  # a wrong one is told before the start
+    connections = _possible_connections(settings.connections)
+    file = AccessFile(settings.spool)
+    file.write(access())
+    folder = prepare_folder()
+    if metrics is not None:
+        try:
+            serve_metrics(settings.spool, *metrics)
+        except OSError as error:
+            raise SettingError(f"metrics at {metrics[0]}:{metrics[1]}: {error}") from error
+    threading.Thread(target=_follow, args=(access, file), name="access", daemon=True).start()
+    multiprocessing.set_start_method("spawn", force=True)  # threads run here, forks are not safe
+    server = Server(
+        "collector",
+        address=listen[0],
+        port=listen[1],
+        interface=Interfaces.RSGI,
+        workers=workers,
+        loop=Loops.uvloop,
+        http=HTTPModes.auto,
+        websockets=False,
+        backlog=_BACKLOG,
+        backpressure=connections,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MS),
+        log_dictconfig=logs,
+        respawn_failed_workers=True,
+        workers_kill_timeout=int(settings.drain_seconds) + _KILL_GRACE_SECONDS,
+    )
+    try:
+        server.serve(target_loader=partial(_worker, settings), wrap_loader=False)
+    finally:
+        remove_folder(folder)
+
+
+def default_workers() -> int:
+    """Give a worker for each core that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _worker(settings: CollectorSettings) -> "Collector":
+    from clickstream_dagster.collector.app import Collector
+    from clickstream_dagster.collector.sinks import sink_of
+
+    return Collector(settings, sink_of(settings.sink, settings.sink_settings))
+
+
+def _prepare_spool(settings: CollectorSettings) -> None:
+    try:
+        settings.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(f"the spool {settings.spool} can't be made: {error}") from error
+
+
+def _possible_connections(wanted: int) -> int:
+    """Raise the limit of open files as far as may be; give how many connections it leaves room for.
+
+    More connections than that would take the files of the log.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = wanted + _FILES_BESIDE_CONNECTIONS
+    if hard != resource.RLIM_INFINITY:
+        files = min(files, hard)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    possible = min(wanted, files - _FILES_BESIDE_CONNECTIONS)
+    if possible < 1:
+        raise SettingError(
+            f"this process may open {files} files, more than {_FILES_BESIDE_CONNECTIONS} are "
+            "needed; raise the limit (ulimit -n)"
+        )
+    if possible < wanted:
+        _logger.warning(
+            "a worker takes fewer connections than it was told, for want of open files",
+            extra={"wanted": wanted, "connections": possible},
+        )
+    return possible
+
+
+def _follow(access: Callable[[], Access], file: AccessFile) -> None:
+    """Pass on each change of who may send. A wrong one is told, and the last good one stays."""
+    last = None
+    while True:
+        try:
+            now = access()
+            if last is not None and now != last:
+                file.write(now)
+                _logger.info("apps and origins have changed", extra={"apps": now.app_ids})
+            last = now
+        except Exception as error:
+            _logger.error("apps and origins stay as they are", extra={"error": str(error)})
+        threading.Event().wait(_LOOK_SECONDS)
+
+
+def _log_config(is_json: bool) -> dict:
+    formatter = (
+        {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "fmt": "%(asctime)s %(levelname)s %(name)s %(process)d %(message)s",
+        }
+        if is_json
+        else {"format": "%(asctime)s %(levelname)s %(process)d %(message)s"}
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": formatter},
+        "handlers": {
+            "out": {
+                "class": "logging.StreamHandler",
+                "formatter": "line",
+                "stream": "ext://sys.stderr",
+            }
+        },
+        "loggers": {"_granian": {}},  # granian sets its level
+        "root": {"level": "INFO", "handlers": ["out"]},
+    }

@@ -1,0 +1,124 @@
+"""Bearer tokens of an OIDC provider, checked against the issuer's keys (OpenID Connect Core)."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import threading
+import time
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from clickstream_dagster.errors import SettingError
+
+if TYPE_CHECKING:
+    from jwt import PyJWK, PyJWKClient
+
+_DISCOVERY = "/.well-known/openid-configuration"
+# Never HMAC: its key is public here. Never none.
+_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
+_FETCH_SECONDS = 5
+_LEEWAY_SECONDS = 30
+_KEYS_LIVE_SECONDS = 900
+_FETCH_AGAIN_SECONDS = 60  # for a key that is not there: else anybody could make us ask the issuer
+_LONGEST_TOKEN = 16_384
+_REMEMBERED = 10_000
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """The provider: `issuer` is its URL, as its tokens name it; `audience` the id of our client.
+
+    Raises SettingError unless the issuer is an https URL (http on this machine).
+    """
+
+    issuer: str
+    audience: str
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.issuer)
+        is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if not parts.hostname or not (
+            parts.scheme == "https" or (parts.scheme == "http" and is_local)
+        ):
+            raise SettingError(f"OIDC issuer {self.issuer!r}: write its https:// address")
+
+
+class Tokens:
+    """Tells good tokens from bad ones; a good one is remembered until it runs out."""
+
+    def __init__(self, settings: OidcSettings) -> None:
+        self._settings = settings
+        self._keys: PyJWKClient | None = None
+        self._fetched = 0.0
+        self._fetching = threading.Lock()
+        self._good: dict[bytes, float] = {}
+
+    async def accepts(self, authorization: str | None) -> bool:
+        """Give whether a header `Authorization: Bearer …` holds a token that is valid now."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not 0 < len(token) <= _LONGEST_TOKEN:
+            return False
+        digest = hashlib.sha256(token.encode()).digest()
+        good_until = self._good.get(digest)
+        if good_until is None:
+            # Keys may have to be fetched, and a signature is arithmetic: neither on the loop.
+            good_until = await asyncio.to_thread(self._good_until, token)
+            if good_until is not None:
+                if len(self._good) >= _REMEMBERED:
+                    self._good.clear()
+                self._good[digest] = good_until
+        return good_until is not None and time.time() < good_until
+
+    def _good_until(self, token: str) -> float | None:
+        import jwt
+
+        try:
+            key = self._key(jwt.get_unverified_header(token).get("kid"))
+            if key is None:
+                return None
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=_ALGORITHMS,
+                issuer=self._settings.issuer,
+                audience=self._settings.audience,
+                leeway=_LEEWAY_SECONDS,
+                options={"require": ["exp", "iss", "aud"]},
+            )
+        except jwt.PyJWKClientConnectionError as error:
+            _logger.error("the issuer's keys can't be fetched", extra={"error": str(error)})
+            return None
+        except jwt.PyJWTError:
+            return None
+        except (OSError, ValueError, KeyError) as error:
+            _logger.error("the issuer can't be asked", extra={"error": str(error)})
+            return None
+        return float(claims["exp"]) + _LEEWAY_SECONDS
+
+    def _key(self, key_id: str | None) -> "PyJWK | None":
+        with self._fetching:
+            if self._keys is None:
+                self._keys = self._key_client()
+            found = self._known(key_id, refresh=False)
+            now = time.monotonic()
+            if found is None and now - self._fetched > _FETCH_AGAIN_SECONDS:
+                self._fetched = now
+                found = self._known(key_id, refresh=True)
+            return found
+
+    def _known(self, key_id: str | None, *, refresh: bool) -> "PyJWK | None":
+        keys = self._keys.get_signing_keys(refresh=refresh)
+        return next((key for key in keys if key.key_id == key_id), None)
+
+    def _key_client(self) -> "PyJWKClient":
+        from jwt import PyJWKClient
+
+        address = self._settings.issuer.rstrip("/") + _DISCOVERY
+        with urllib.request.urlopen(address, timeout=_FETCH_SECONDS) as answer:
+            keys_at = json.load(answer)["jwks_uri"]
+        return PyJWKClient(keys_at, lifespan=_KEYS_LIVE_SECONDS, timeout=_FETCH_SECONDS)

@@ -1,0 +1,131 @@
+"""A collector that runs as a user would run it: `clickstream collector`, on free ports."""
+
+import gzip
+import http.client
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.served import eventually, free_port
+
+APP = "shop_web"
+QUERY = f"platform=Web&appId={APP}&event_bundle_sequence_id=1"
+SECONDS_TO_END = 60
+
+
+@dataclass
+class Answer:
+    """What came back; names of headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class RunningCollector:
+    """A collector's process, its address, and where its records go."""
+
+    port: int
+    metrics_port: int
+    spool: Path
+    sink: Path
+    log: Path
+    process: subprocess.Popen = field(repr=False)
+
+    def send(
+        self,
+        body: bytes | None = b"[]",
+        *,
+        query: str = QUERY,
+        path: str = "/collect",
+        method: str = "POST",
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """Send one request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            target = f"{path}?{query}" if query else path
+            connection.request(method, target, body, headers or {})
+            got = connection.getresponse()
+            names = {name.lower(): value for name, value in got.getheaders()}
+            return Answer(got.status, names, got.read())
+        finally:
+            connection.close()
+
+    def metrics(self) -> str:
+        """Give what /metrics says."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=30)
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+
+    def stop(self) -> int:
+        """End it as an operator does; give its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(SECONDS_TO_END)
+
+    def kill(self) -> None:
+        """End it and its workers at once, as a loss of power does."""
+        with suppress(ProcessLookupError):
+            kill_session(self.process.pid)
+        self.process.wait(SECONDS_TO_END)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Stop it, and give what is in the sink."""
+        self.stop()
+        return records_in(self.sink)
+
+
+def kill_session(leader: int) -> None:
+    """Kill all processes of a session."""
+    import os
+
+    os.killpg(leader, signal.SIGKILL)
+
+
+def records_in(sink: Path) -> list[dict[str, Any]]:
+    """Give the records of a directory sink, in the order of its objects' names."""
+    return [
+        json.loads(line)
+        for file in sorted(sink.rglob("*.log.gz"))
+        for line in gzip.decompress(file.read_bytes()).splitlines()
+    ]
+
+
+@contextmanager
+def running_collector(
+    root: Path, *options: str, workers: int = 1, apps: tuple[str, ...] = (APP,)
+) -> Iterator[RunningCollector]:
+    """Run a collector whose spool and sink are below `root`; what it left there is taken up."""
+    port, metrics_port = free_port(), free_port()
+    spool, sink, log = root / "spool", root / "raw", root / "collector.log"
+    command = [
+        *(str(Path(sys.executable).with_name("clickstream")), "collector", "--project-id", "shop"),
+        *(part for app in apps for part in ("--app-id", app)),
+        *("--spool", str(spool), "--sink", str(sink), "--workers", str(workers)),
+        *("--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{metrics_port}"),
+        *options,
+    ]
+    with log.open("a") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, start_new_session=True, cwd=root
+        )
+    collector = RunningCollector(port, metrics_port, spool, sink, log, process)
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
+        with suppress(OSError):
+            return collector.send(None, path="/health", query="", method="GET").status in (200, 503)
+        return False
+
+    try:
+        eventually(answers, SECONDS_TO_END, log.read_text)
+        yield collector
+    finally:
+        collector.kill()
