@@ -54,6 +54,7 @@
     {%- set loads = loads_to_take_in() -%}
     {%- if loads.all -%}
         {%- if is_incremental() and builds() -%}
+            {%- do must_have_the_whole_history() -%}
             delete from {{ this }}
         {%- endif -%}
     {%- elif loads.after < loads.upto -%}

@@ -218,6 +218,7 @@
 {% macro redshift__remove_gone_files() %}
     {%- set changes = file_changes() -%}
     {%- if changes.all and builds() -%}
+        {%- if is_incremental() -%} {%- do must_have_the_whole_history() -%} {%- endif -%}
         delete from {{ ledger("state") }} where model <> 'ods_event_load';
         delete from {{ ledger("removal") }};
         {% if is_incremental() %} delete from {{ this }}; {% endif %}
@@ -256,6 +257,31 @@
             and {{ this.identifier }}.event_date = gone.event_date
             and {{ this.identifier }}.event_id = gone.event_id
             and {{ in_ranges(this.identifier ~ ".event_date", days) }};
+        {%- endif -%}
+    {%- endif -%}
+{% endmacro %}
+
+
+{# Expired days have no events; sessions, users and days are kept, and what is made of those alone can
+   start over. #}
+{% macro redshift__must_have_the_whole_history() %}
+    {%- set reads = namespace(events=false) -%}
+    {%- for node in model.depends_on.nodes -%}
+        {%- if node.split(".")[-1] in ["ods_event", "clickstream_event_base", "clickstream_path_base"] -%}
+            {%- set reads.events = true -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if reads.events -%}
+        {%- set before = run_query(
+            "select cast(max(before) as varchar(10)) from " ~ of_loader("expiry")
+        ).rows[0][0] -%}
+        {%- if before is not none -%}
+            {% do exceptions.raise_compiler_error(
+                "days before " ~ before ~ " have expired in Redshift, and " ~ this.identifier
+                ~ " would be made anew without them, because definitions or the project's version"
+                ~ " have changed: take the former ones again, bring the days back"
+                ~ " (docs/redshift.md, Expiry), or do without them by --full-refresh"
+            ) %}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}
