@@ -23,8 +23,8 @@ FILES, BATCHES, LOADS = "ods_event_file", "ods_event_batch", "ods_event_load"
 GONE, EXPIRY = "ods_event_gone", "ods_event_expiry"
 USER_LOADS = "dim_user_load"
 """The ledger: files whose rows are in EVENTS; rows of each batch and load; loads; keys of events
-that a load took out or replaced, until the models have taken it in; days that have expired; the
-last load that USERS has taken in."""
+that a load took out or replaced, until the models and USERS have taken it in; days that have
+expired; the last load that USERS has taken in."""
 
 KEY = ("app_id", "event_date", "event_id")
 """What an event is known by."""

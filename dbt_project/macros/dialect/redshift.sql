@@ -177,6 +177,14 @@
 {% endmacro %}
 
 
+{# The loader's note of the last load that its dimension of users has taken in. #}
+{% macro users_loaded() %}
+    {%- do return(api.Relation.create(
+        database=target.database, schema=target.schema, identifier="dim_user_load"
+    )) -%}
+{% endmacro %}
+
+
 {#
   As files.sql has it; the loads to take in are those after `after`. The last one was noted when the
   run began: hooks and body are asked one after another, and a load may be committed in between.
@@ -330,9 +338,15 @@
 {% macro redshift__forget_consumed_removals() %}
     {%- if builds() -%}
         {{ default__forget_consumed_removals() }};
+        {#- The dimension of users, where there is one, follows the loads at its own frequency. -#}
         delete from {{ of_loader("gone") }}
-        where load_id <= (
-            select max(load_id) from {{ ledger("state") }} where model = 'clickstream_event_base'
-        )
+        where
+            load_id <= (
+                select max(load_id) from {{ ledger("state") }}
+                where model = 'clickstream_event_base'
+            )
+            and load_id <= (
+                select coalesce(max(load_id), {{ 2 ** 62 }}) from {{ users_loaded() }}
+            )
     {%- endif -%}
 {% endmacro %}
