@@ -93,7 +93,13 @@ def test_only_rows_of_users_that_changed_are_written(warehouse: Warehouse) -> No
         profile("2024-05-01 10:00", "early", "gold", user="u2", batch="b2"),
         profile("2024-05-03 10:00", "first", "gold", user="u4", batch="b2"),
     )
-    assert plans(warehouse) == {"u0": "free", "u1": "gold", "u2": "free", "u3": "free", "u4": "gold"}
+    assert plans(warehouse) == {
+        "u0": "free",
+        "u1": "gold",
+        "u2": "free",
+        "u3": "free",
+        "u4": "gold",
+    }
     after = places(warehouse)
     assert {user for user in before if before[user] != after[user]} == {"u1"}
     # No user's events are looked up where none has been taken out.
