@@ -12,7 +12,7 @@ so what is to be done is written to a table first.
 
 import json
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from os.path import basename
