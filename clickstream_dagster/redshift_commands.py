@@ -165,13 +165,15 @@ def load(
         copy = loading.CopySettings(manifests, copy_role_arn)
         sql = _sql(database, workgroup, cluster, db_user, secret_arn, region, profile)
         done = loading.load(sql, Lake(sink, project_id, s3), copy)
-        for one in done:
+        for one in done.loads:
             typer.echo(
                 f"load {one.load_id}: {one.rows} events of {one.files} files,"
                 f" {one.gone_files} files gone"
             )
-        if not done:
+        if not done.loads:
             typer.echo("nothing to load: Redshift has what the lake has")
+        for app, day in done.expired:
+            typer.echo(f"{day} of {app} has changed in the lake since it expired: left as it was")
         if users:
             found = upsert_users(sql, project_id)
             typer.echo(f"users: {found.upto - found.after} loads taken in")
@@ -266,6 +268,52 @@ def expire(
         today = datetime.now(UTC).date()
         gone = expiry.expire(sql, project_id, days, today, dry_run=dry_run)
         Console().print(_expired(gone, "Would expire" if dry_run else "Expired"))
+
+
+@redshift_app.command("bring-back")
+def bring_back(
+    project_id: ProjectId,
+    database: Database,
+    workgroup: WorkgroupName = None,
+    cluster: ClusterId = None,
+    db_user: DbUser = None,
+    secret_arn: Secret = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Let the next `load` bring all expired days that the lake still has, and `model` follow it."""
+    from clickstream_dagster.warehouses.redshift import expiry
+
+    with plain_errors():
+        sql = _sql(database, workgroup, cluster, db_user, secret_arn, region, profile)
+        before = expiry.bring_back(sql, project_id)
+        typer.echo(
+            "nothing has expired"
+            if before is None
+            else f"days before {before} are loaded again by the next load"
+        )
+
+
+@redshift_app.command("erase")
+def erase(
+    project_id: ProjectId,
+    app_id: Annotated[str, typer.Option("--app", help="App of the user.")],
+    user: Annotated[str, typer.Option(help="The user's user_pseudo_id.")],
+    database: Database,
+    workgroup: WorkgroupName = None,
+    cluster: ClusterId = None,
+    db_user: DbUser = None,
+    secret_arn: Secret = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Take out what is left of a user whose events have left the lake: of expired days."""
+    from clickstream_dagster.warehouses.redshift import expiry
+
+    with plain_errors():
+        sql = _sql(database, workgroup, cluster, db_user, secret_arn, region, profile)
+        for relation, rows in expiry.erase_user(sql, project_id, app_id, user).items():
+            typer.echo(f"{relation}: {rows} rows")
 
 
 def _sql(

@@ -48,9 +48,17 @@ def redshift_events(
         with clear_failures():
             sql = warehouse.sql()
             set_up(sql, project.project_id)
-            loads = load(sql, Lake(project.lake, project.project_id, project.s3), copy)
+            done = load(sql, Lake(project.lake, project.project_id, project.s3), copy)
+        loads = done.loads
+        days = [f"{app} {day}" for app, day in done.expired]
+        if days:
+            context.log.warning(
+                "changed in the lake since they expired here, and left as they were: "
+                + ", ".join(days)
+            )
         return dg.MaterializeResult(
             metadata={
+                **({"expired_days_changed": days} if days else {}),
                 "loads": len(loads),
                 "files": sum(one.files for one in loads),
                 "events": sum(one.rows for one in loads),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clickstream_dagster.warehouses.redshift.expiry import expire
+from clickstream_dagster.warehouses.redshift.expiry import bring_back, expire
 from tests.dbt.model_input import PROJECT
 from tests.redshift.conftest import Warehouse
 from tests.redshift.traffic import traffic
@@ -38,6 +38,12 @@ def test_other_definitions_after_an_expiry_need_a_full_refresh(warehouse: Wareho
     warehouse.dbt(*MODELS, "--vars", "{engaged_session_ms: 5000}")
     assert known(warehouse) == before
 
-    warehouse.dbt(*MODELS, "--vars", "{session_idle_minutes: 45}", "--full-refresh")
-    days = warehouse.rows("clickstream_user_day_base", "min(report_date)")
-    assert days >= [(date(2025, 1, 1),)]
+    other = ("--vars", "{session_idle_minutes: 45}")
+    warehouse.dbt(*MODELS, *other, "--full-refresh")
+    first_day = ("clickstream_user_day_base", "min(report_date)")
+    assert warehouse.rows(*first_day) >= [(date(2025, 1, 1),)]
+    bring_back(warehouse.sql, PROJECT)
+    warehouse.load()
+    warehouse.dbt(*MODELS, *other)
+    assert warehouse.rows(*first_day) == [(min(row[2] for row in before[first_day[0]]),)]
+    assert warehouse.rows(KNOWN[0], "sum(event_count)") == [(120,)]

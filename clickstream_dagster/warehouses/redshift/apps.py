@@ -9,7 +9,7 @@ from typing import Literal
 
 from clickstream_dagster.ids import APP_ID, APP_ID_RULE
 from clickstream_dagster.warehouses.redshift.sql import RedshiftError, Sql, literal, name
-from clickstream_dagster.warehouses.redshift.tables import EVENTS, USERS, table
+from clickstream_dagster.warehouses.redshift.tables import EVENTS, USERS, relations, table
 
 PRESET_VIEWS = (
     "clickstream_device_view",
@@ -56,10 +56,7 @@ def create_app_views(sql: Sql, project: str, app_ids: Iterable[str]) -> Mapping[
     """
     schemas = app_schemas(project, app_ids)
     names = (EVENTS, USERS, *PRESET_VIEWS)
-    rows = sql.query(
-        f"select table_name from information_schema.tables where table_schema = {literal(project)}"
-    )
-    built = {str(row[0]) for row in rows}
+    built = relations(sql, project)
     for app_id, schema in schemas.items():
         sql.transaction(
             [

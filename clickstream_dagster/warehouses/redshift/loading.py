@@ -8,6 +8,9 @@ is noted, and not copied again.
 One load is one transaction, and the ledger is part of it: a load that failed has not happened, and
 the next one does it. A transaction takes a bounded number of statements, a day any number of files:
 so what is to be done is written to a table first.
+
+Days that have expired (expiry.py) are left alone. What the lake has changed of them is noted, and
+told once: models keep what they have made of them.
 """
 
 import json
@@ -100,18 +103,26 @@ class Held:
 class Changes:
     """What a load does: `copied` files, `gone` ones whose rows go, `moved` ones that are noted.
 
-    `forgotten` are those that the ledger loses for the moved ones.
+    `forgotten` are those that the ledger loses for the moved ones. `late` files of expired days are
+    only noted, and `erased` ones only forgotten.
     """
 
     copied: list[Held] = field(default_factory=list)
     gone: list[Held] = field(default_factory=list)
     moved: list[Held] = field(default_factory=list)
     forgotten: list[Held] = field(default_factory=list)
+    late: list[Held] = field(default_factory=list)
+    erased: list[Held] = field(default_factory=list)
 
     @property
     def nothing(self) -> bool:
         """Whether Redshift has what the lake has."""
-        return not (self.copied or self.gone or self.moved)
+        return not (self.copied or self.gone or self.only_noted)
+
+    @property
+    def only_noted(self) -> bool:
+        """Whether there are files that only the ledger has to do with."""
+        return bool(self.moved or self.late or self.erased)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +135,21 @@ class Load:
     gone_files: int
 
 
-def load(sql: Sql, lake: Lake, copy: CopySettings) -> list[Load]:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was loaded, and the `(app, day)` that the lake has changed since they expired."""
+
+    loads: list[Load] = field(default_factory=list)
+    expired: list[tuple[str, date]] = field(default_factory=list)
+
+
+def load(sql: Sql, lake: Lake, copy: CopySettings) -> Loaded:
     """Load everything that the lake has and Redshift has not. Raises RedshiftError.
 
-    What was loaded before an error stays; the rest is done the next time.
+    What was loaded before an error stays; the rest is done the next time. An expired day is told
+    by the call that notes it, and by no other.
     """
-    done = []
+    done = Loaded()
     while True:
         before = _expired_before(sql, lake.project_id)
         found = find_changes(_live(lake), _held(sql, lake.project_id), lake, before)
@@ -138,16 +158,16 @@ def load(sql: Sql, lake: Lake, copy: CopySettings) -> list[Load]:
             return done
         finished = _load_once(sql, lake, copy, changes)
         if finished is not None:
-            done.append(finished)
+            done.loads.append(finished)
+        days = {(file.app_id, file.day) for file in (*changes.late, *changes.erased)}
+        done.expired.extend(sorted(days))
 
 
 def find_changes(
     live: Collection[Held], held: Collection[Held], lake: Lake, before: date | None = None
 ) -> Changes:
     """Compare the lake's files with the ledger's; days before `before` have expired."""
-    if before is not None:
-        live = [file for file in live if file.day >= before]
-        held = [file for file in held if file.day >= before]
+    first = before or date.min
     known = {basename(file.path): file.path for file in held}
     present = {file.path for file in live}
     ledger = {file.path for file in held}
@@ -171,7 +191,14 @@ def find_changes(
         and (file.app_id, file.day) in days
         and any(file.meets(other) for other in gone)
     ]
-    return Changes([*new, *again], gone, moved, [file for file in held if file.path in forgotten])
+    return Changes(
+        [file for file in (*new, *again) if file.day >= first],
+        [file for file in gone if file.day >= first],
+        moved,
+        [file for file in held if file.path in forgotten],
+        [file for file in new if file.day < first],
+        [file for file in gone if file.day < first],
+    )
 
 
 def _first_days(changes: Changes) -> Changes:
@@ -191,6 +218,8 @@ def _first_days(changes: Changes) -> Changes:
         [file for file in changes.gone if (file.day, file.app_id) in taken],
         changes.moved,
         changes.forgotten,
+        changes.late,
+        changes.erased,
     )
 
 
@@ -198,9 +227,10 @@ def _load_once(sql: Sql, lake: Lake, copy: CopySettings, changes: Changes) -> Lo
     project = lake.project_id
     last = _last_load(sql, project)
     plan = uuid.uuid4().hex
-    if changes.moved:
+    if changes.only_noted:
         # Before anything else: what the ledger knows by its old file would be taken for gone.
-        _write_plan(sql, project, plan, changes.moved, changes.forgotten)
+        kept, gone = [*changes.moved, *changes.late], [*changes.forgotten, *changes.erased]
+        _write_plan(sql, project, plan, kept, gone)
         sql.transaction([*_only_after(project, last), *_note_files(project, plan, last)])
         return None
     load_id = last + 1

@@ -15,7 +15,7 @@ from clickstream_dagster.processing.limits import (
     MAX_ID_CHARACTERS,
 )
 from clickstream_dagster.processing.schema import ODS_EVENT
-from clickstream_dagster.warehouses.redshift.sql import Sql, name
+from clickstream_dagster.warehouses.redshift.sql import Sql, literal, name
 
 EVENTS = "ods_event"
 USERS = "dim_user"
@@ -168,6 +168,14 @@ def set_up(sql: Sql, project: str) -> None:
                 sql.execute(
                     f"alter table {table(project, relation)} add column {name(column)} {type_}"
                 )
+
+
+def relations(sql: Sql, project: str) -> frozenset[str]:
+    """Give the names of the tables and views of a project."""
+    rows = sql.query(
+        f"select table_name from information_schema.tables where table_schema = {literal(project)}"
+    )
+    return frozenset(str(row[0]) for row in rows)
 
 
 def create_database(sql: Sql, project: str) -> None:

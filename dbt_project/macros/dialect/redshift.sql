@@ -270,16 +270,25 @@
 {% endmacro %}
 
 
+{# Whether a day has all of its events. Models that have a row for each event keep two days more than
+   the loader's events, and the sessions that reach into those (warehouses/redshift/expiry.py): so a
+   reporting day of the first kept one has all of them. #}
+{% macro redshift__has_all_events(column) -%}
+    and {{ column }} >= (
+        select coalesce(max(before), date '0001-01-02') - 1 from {{ of_loader("expiry") }}
+    )
+{%- endmacro %}
+
+
 {# Expired days have no events; sessions, users and days are kept, and what is made of those alone can
    start over. #}
 {% macro redshift__must_have_the_whole_history() %}
-    {%- set reads = namespace(events=false) -%}
-    {%- for node in model.depends_on.nodes -%}
-        {%- if node.split(".")[-1] in ["ods_event", "clickstream_event_base", "clickstream_path_base"] -%}
-            {%- set reads.events = true -%}
-        {%- endif -%}
+    {%- set events = ["ods_event", "clickstream_event_base", "clickstream_path_base"] -%}
+    {%- set reads = [] -%}
+    {%- for node in model.depends_on.nodes if node.split(".")[-1] in events -%}
+        {%- do reads.append(node) -%}
     {%- endfor -%}
-    {%- if reads.events -%}
+    {%- if reads -%}
         {%- set before = run_query(
             "select cast(max(before) as varchar(10)) from " ~ of_loader("expiry")
         ).rows[0][0] -%}
@@ -287,8 +296,8 @@
             {% do exceptions.raise_compiler_error(
                 "days before " ~ before ~ " have expired in Redshift, and " ~ this.identifier
                 ~ " would be made anew without them, because definitions or the project's version"
-                ~ " have changed: take the former ones again, bring the days back"
-                ~ " (docs/redshift.md, Expiry), or do without them by --full-refresh"
+                ~ " have changed: take the former ones again, bring the days back by"
+                ~ " `clickstream redshift bring-back`, or do without them by --full-refresh"
             ) %}
         {%- endif -%}
     {%- endif -%}
