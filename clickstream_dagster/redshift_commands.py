@@ -79,6 +79,7 @@ def set_up(
     Again after an upgrade, for new columns, and after the first `model`, for the apps' views of
     the models.
     """
+    from clickstream_dagster.resources.dbt import models_of_apps
     from clickstream_dagster.warehouses.redshift import tables
     from clickstream_dagster.warehouses.redshift.apps import create_app_views
 
@@ -91,7 +92,8 @@ def set_up(
         sql = sql_of(database)
         tables.set_up(sql, project_id)
         typer.echo(f"schema {project_id}: set up")
-        for app, schema in create_app_views(sql, project_id, app_id or ()).items():
+        schemas = create_app_views(sql, project_id, app_id or (), models_of_apps())
+        for app, schema in schemas.items():
             typer.echo(f"schema {schema}: views of the app {app}")
 
 
@@ -103,6 +105,13 @@ def grant(
     role: Annotated[str | None, typer.Option(help="Role of the database.")] = None,
     group: Annotated[str | None, typer.Option(help="Group of the database.")] = None,
     user: Annotated[str | None, typer.Option(help="User of the database.")] = None,
+    creator: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="User of the database that will make later views, such as IAMR:dagster; it takes a"
+            " superuser to name others. Default: yourself."
+        ),
+    ] = None,
     workgroup: WorkgroupName = None,
     cluster: ClusterId = None,
     db_user: DbUser = None,
@@ -123,7 +132,7 @@ def grant(
         ((kind, grantee),) = chosen
         schema = app_schemas(project_id, [app_id])[app_id]
         sql = _sql(database, workgroup, cluster, db_user, secret_arn, region, profile)
-        grant_app(sql, schema, grantee, kind)
+        grant_app(sql, schema, grantee, kind, creator or ())
         typer.echo(f"schema {schema}: the {kind} {grantee} may read the views of the app {app_id}")
 
 

@@ -144,11 +144,12 @@ def redshift_app_views(project: Project, warehouse: "RedshiftWarehouse") -> dg.A
         deps=[project.key(ENGINE, EVENTS), project.key(ENGINE, USERS)],
     )
     def make_views(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from clickstream_dagster.resources.dbt import models_of_apps
         from clickstream_dagster.warehouses.redshift.apps import create_app_views, refresh
 
         with clear_failures():
             sql = warehouse.sql()
-            schemas = create_app_views(sql, project.project_id, project.app_ids)
+            schemas = create_app_views(sql, project.project_id, project.app_ids, models_of_apps())
             refreshed = refresh(sql, [project.project_id, *schemas.values()])
         return dg.MaterializeResult(
             metadata={"schemas": list(schemas.values()), "refreshed": refreshed}
