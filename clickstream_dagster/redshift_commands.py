@@ -79,6 +79,7 @@ def set_up(
     Again after an upgrade, for new columns, and after the first `model`, for the apps' views of
     the models.
     """
+    from clickstream_dagster.resources.dbt import models_of_apps
     from clickstream_dagster.warehouses.redshift import tables
     from clickstream_dagster.warehouses.redshift.apps import create_app_views
 
@@ -91,7 +92,8 @@ def set_up(
         sql = sql_of(database)
         tables.set_up(sql, project_id)
         typer.echo(f"schema {project_id}: set up")
-        for app, schema in create_app_views(sql, project_id, app_id or ()).items():
+        schemas = create_app_views(sql, project_id, app_id or (), models_of_apps())
+        for app, schema in schemas.items():
             typer.echo(f"schema {schema}: views of the app {app}")
 
 
@@ -103,6 +105,13 @@ def grant(
     role: Annotated[str | None, typer.Option(help="Role of the database.")] = None,
     group: Annotated[str | None, typer.Option(help="Group of the database.")] = None,
     user: Annotated[str | None, typer.Option(help="User of the database.")] = None,
+    creator: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="User of the database that will make later views, such as IAMR:dagster; it takes a"
+            " superuser to name others. Default: yourself."
+        ),
+    ] = None,
     workgroup: WorkgroupName = None,
     cluster: ClusterId = None,
     db_user: DbUser = None,
@@ -123,7 +132,7 @@ def grant(
         ((kind, grantee),) = chosen
         schema = app_schemas(project_id, [app_id])[app_id]
         sql = _sql(database, workgroup, cluster, db_user, secret_arn, region, profile)
-        grant_app(sql, schema, grantee, kind)
+        grant_app(sql, schema, grantee, kind, creator or ())
         typer.echo(f"schema {schema}: the {kind} {grantee} may read the views of the app {app_id}")
 
 
@@ -165,13 +174,15 @@ def load(
         copy = loading.CopySettings(manifests, copy_role_arn)
         sql = _sql(database, workgroup, cluster, db_user, secret_arn, region, profile)
         done = loading.load(sql, Lake(sink, project_id, s3), copy)
-        for one in done:
+        for one in done.loads:
             typer.echo(
                 f"load {one.load_id}: {one.rows} events of {one.files} files,"
                 f" {one.gone_files} files gone"
             )
-        if not done:
+        if not done.loads:
             typer.echo("nothing to load: Redshift has what the lake has")
+        for app, day in done.expired:
+            typer.echo(f"{day} of {app} has changed in the lake since it expired: left as it was")
         if users:
             found = upsert_users(sql, project_id)
             typer.echo(f"users: {found.upto - found.after} loads taken in")
@@ -266,6 +277,52 @@ def expire(
         today = datetime.now(UTC).date()
         gone = expiry.expire(sql, project_id, days, today, dry_run=dry_run)
         Console().print(_expired(gone, "Would expire" if dry_run else "Expired"))
+
+
+@redshift_app.command("bring-back")
+def bring_back(
+    project_id: ProjectId,
+    database: Database,
+    workgroup: WorkgroupName = None,
+    cluster: ClusterId = None,
+    db_user: DbUser = None,
+    secret_arn: Secret = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Let the next `load` bring all expired days that the lake still has, and `model` follow it."""
+    from clickstream_dagster.warehouses.redshift import expiry
+
+    with plain_errors():
+        sql = _sql(database, workgroup, cluster, db_user, secret_arn, region, profile)
+        before = expiry.bring_back(sql, project_id)
+        typer.echo(
+            "nothing has expired"
+            if before is None
+            else f"days before {before} are loaded again by the next load"
+        )
+
+
+@redshift_app.command("erase")
+def erase(
+    project_id: ProjectId,
+    app_id: Annotated[str, typer.Option("--app", help="App of the user.")],
+    user: Annotated[str, typer.Option(help="The user's user_pseudo_id.")],
+    database: Database,
+    workgroup: WorkgroupName = None,
+    cluster: ClusterId = None,
+    db_user: DbUser = None,
+    secret_arn: Secret = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Take out what is left of a user whose events have left the lake: of expired days."""
+    from clickstream_dagster.warehouses.redshift import expiry
+
+    with plain_errors():
+        sql = _sql(database, workgroup, cluster, db_user, secret_arn, region, profile)
+        for relation, rows in expiry.erase_user(sql, project_id, app_id, user).items():
+            typer.echo(f"{relation}: {rows} rows")
 
 
 def _sql(

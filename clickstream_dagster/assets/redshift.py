@@ -48,9 +48,17 @@ def redshift_events(
         with clear_failures():
             sql = warehouse.sql()
             set_up(sql, project.project_id)
-            loads = load(sql, Lake(project.lake, project.project_id, project.s3), copy)
+            done = load(sql, Lake(project.lake, project.project_id, project.s3), copy)
+        loads = done.loads
+        days = [f"{app} {day}" for app, day in done.expired]
+        if days:
+            context.log.warning(
+                "changed in the lake since they expired here, and left as they were: "
+                + ", ".join(days)
+            )
         return dg.MaterializeResult(
             metadata={
+                **({"expired_days_changed": days} if days else {}),
                 "loads": len(loads),
                 "files": sum(one.files for one in loads),
                 "events": sum(one.rows for one in loads),
@@ -136,11 +144,12 @@ def redshift_app_views(project: Project, warehouse: "RedshiftWarehouse") -> dg.A
         deps=[project.key(ENGINE, EVENTS), project.key(ENGINE, USERS)],
     )
     def make_views(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from clickstream_dagster.resources.dbt import models_of_apps
         from clickstream_dagster.warehouses.redshift.apps import create_app_views, refresh
 
         with clear_failures():
             sql = warehouse.sql()
-            schemas = create_app_views(sql, project.project_id, project.app_ids)
+            schemas = create_app_views(sql, project.project_id, project.app_ids, models_of_apps())
             refreshed = refresh(sql, [project.project_id, *schemas.values()])
         return dg.MaterializeResult(
             metadata={"schemas": list(schemas.values()), "refreshed": refreshed}

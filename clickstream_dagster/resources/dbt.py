@@ -121,6 +121,19 @@ def dbt_project_dir() -> Path:
     raise ModelError(f"no dbt project beside or inside {package}: install the package again")
 
 
+def models_of_apps() -> list[str]:
+    """Give the views and reports that have an app in each row, as the dbt project tells."""
+    import yaml
+
+    found = []
+    for folder in ("views", "reports"):
+        for file in (dbt_project_dir() / "models" / folder).rglob("*.yml"):
+            for model in (yaml.safe_load(file.read_text()) or {}).get("models", ()):
+                if "app_id" in {column["name"] for column in model.get("columns", ())}:
+                    found.append(model["name"])
+    return sorted(found)
+
+
 def build_models(warehouse: Warehouse, *, full_refresh: bool = False) -> None:
     """Build and test the models. Raises ModelError when a model or a test fails.
 

@@ -28,6 +28,21 @@
 {% endmacro %}
 
 
+{# As days_to_test, for tests that count events: without days that the warehouse lacks events of. #}
+{% macro whole_days_to_test(model, day, column=none) %}
+    {{- days_to_test(model, day, column) }} {{ has_all_events(column or day) }}
+{%- endmacro %}
+
+
+{# A further condition on a day. #}
+{% macro has_all_events(column) %}
+    {{- return(adapter.dispatch("has_all_events", "clickstream")(column)) -}}
+{% endmacro %}
+
+{% macro default__has_all_events(column) %}
+{%- endmacro %}
+
+
 {# The relation that tells on which days a load has written rows of a model: the model itself. #}
 {% macro rows_by_load(model) %}
     {{- return(adapter.dispatch("rows_by_load", "clickstream")(model)) -}}

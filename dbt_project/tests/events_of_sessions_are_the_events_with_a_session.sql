@@ -5,14 +5,14 @@ with sessions as (
     select app_id, session_key, user_pseudo_id, platform, event_count
     from {{ ref("clickstream_session_base") }}
     where
-        {{ days_to_test(events, "event_date", "first_event_date") }}
-        and {{ days_to_test(events, "event_date", "last_event_date") }}
+        {{ whole_days_to_test(events, "event_date", "first_event_date") }}
+        and {{ whole_days_to_test(events, "event_date", "last_event_date") }}
 ),
 
 counted as (
     select app_id, session_key, user_pseudo_id, platform, count(*) as events
     from {{ events }}
-    where {{ days_to_test(events, "event_date") }}
+    where {{ whole_days_to_test(events, "event_date") }}
     group by app_id, session_key, user_pseudo_id, platform
 )
 

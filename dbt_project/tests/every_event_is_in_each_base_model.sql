@@ -8,7 +8,7 @@ with counted as (
         event_date as day,
         count(*) as events
     from {{ ref("clickstream_path_base") }}
-    where {{ days_to_test(events, "event_date") }}
+    where {{ whole_days_to_test(events, "event_date") }}
     group by app_id, event_date
     union all
     select
@@ -17,7 +17,7 @@ with counted as (
         event_date as day,
         sum(usage_num) as events
     from {{ ref("clickstream_device_base") }}
-    where {{ days_to_test(events, "event_date") }}
+    where {{ whole_days_to_test(events, "event_date") }}
     group by app_id, event_date
     union all
     select
@@ -26,7 +26,7 @@ with counted as (
         report_date as day,
         sum(event_count) as events
     from {{ ref("clickstream_user_day_base") }}
-    where {{ days_to_test(events, "report_date") }}
+    where {{ whole_days_to_test(events, "report_date") }}
     group by app_id, report_date
     union all
     select
@@ -35,7 +35,7 @@ with counted as (
         report_date as day,
         sum(event_count) as events
     from {{ ref("clickstream_activity_daily") }}
-    where {{ days_to_test(events, "report_date") }}
+    where {{ whole_days_to_test(events, "report_date") }}
     group by app_id, report_date
     union all
     select
@@ -44,7 +44,7 @@ with counted as (
         report_date as day,
         event_count as events
     from {{ ref("clickstream_active_users_daily") }}
-    where {{ days_to_test(events, "report_date") }}
+    where {{ whole_days_to_test(events, "report_date") }}
 ),
 
 expected as (
@@ -55,7 +55,7 @@ expected as (
         count(*) as events
     from {{ events }} as e
     cross join (select 'paths' as model union all select 'devices' as model) as models
-    where {{ days_to_test(events, "event_date", "e.event_date") }}
+    where {{ whole_days_to_test(events, "event_date", "e.event_date") }}
     group by models.model, e.app_id, e.event_date
     union all
     select
@@ -65,7 +65,7 @@ expected as (
         count(*) as events
     from {{ events }} as e
     cross join (select 'user days' as model union all select 'active users' as model) as models
-    where {{ days_to_test(events, "report_date", "e.report_date") }} and e.user_pseudo_id is not null
+    where {{ whole_days_to_test(events, "report_date", "e.report_date") }} and e.user_pseudo_id is not null
     group by models.model, e.app_id, e.report_date
     union all
     select
@@ -74,7 +74,7 @@ expected as (
         e.report_date as day,
         count(*) as events
     from {{ events }} as e
-    where {{ days_to_test(events, "report_date", "e.report_date") }}
+    where {{ whole_days_to_test(events, "report_date", "e.report_date") }}
     group by e.app_id, e.report_date
 )
 

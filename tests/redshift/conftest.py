@@ -40,7 +40,7 @@ class Warehouse:
 
     def load(self) -> list[Load]:
         """Bring the warehouse up to the lake."""
-        return load(self.sql, self.lake, self.copy)
+        return load(self.sql, self.lake, self.copy).loads
 
     def events(self, columns: str = "event_id") -> list[tuple[Any, ...]]:
         """Some columns of the events."""

@@ -178,12 +178,13 @@ class Session:
         columns = [column.name for column in target.expressions]
         table = target.this if isinstance(target, exp.Schema) else target
         name = table.sql("duckdb")
+        wanted = columns or self._names(name)
+        found: list[pa.Table] = []
         for entry in json.loads(read(statement.args["files"][0].name))["entries"]:
             body = read(entry["url"])
             if len(body) != entry["meta"]["content_length"]:
                 raise RedshiftError(f"content_length of {entry['url']} is wrong")
             rows = pq.ParquetFile(io.BytesIO(body)).read()
-            wanted = columns or self._names(name)
             if rows.num_columns != len(wanted) and not (
                 "fillrecord" in text and rows.num_columns < len(wanted)
             ):
@@ -192,10 +193,10 @@ class Session:
                     f" {rows.num_columns} in {entry['url']}"
                 )
             # By their order, not by name.
-            rows = rows.rename_columns(wanted[: rows.num_columns])
-            self.connection.register("copied", rows)
-            self.connection.execute(f"insert into {name} by name select * from copied")
-            self.connection.unregister("copied")
+            found.append(rows.rename_columns(wanted[: rows.num_columns]))
+        self.connection.register("copied", pa.concat_tables(found, promote_options="default"))
+        self.connection.execute(f"insert into {name} by name select * from copied")
+        self.connection.unregister("copied")
         return Result(tag="COPY")
 
     def _names(self, table: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Redshift holds what the lake holds: each event once, whatever failed or came again."""
 
 from collections.abc import Callable
+from datetime import date
 
 import pytest
 
@@ -68,7 +69,9 @@ def test_nested_columns_are_kept_whole(warehouse: Warehouse) -> None:
     ) == [("e1", "Linux", 4, "first"), ("e2", None, 0, None)]
 
 
-@pytest.mark.parametrize("at", ["copy", "insert into", "delete from", "drop table"])
+@pytest.mark.parametrize(
+    "at", ["copy", "insert into", "create temp table leaving", "delete from", "drop table"]
+)
 def test_a_load_that_failed_is_done_again(warehouse: Warehouse, at: str) -> None:
     warehouse.write(traffic(1))
     warehouse.load()
@@ -87,6 +90,7 @@ def test_a_load_that_failed_is_done_again(warehouse: Warehouse, at: str) -> None
     warehouse.engine.fail = lambda sql: None
     warehouse.load()
     assert ids(warehouse) == in_lake(warehouse)
+    assert warehouse.rows("ods_event_plan") == []  # nor is what was planned before left behind
 
 
 def test_a_batch_that_was_processed_again_replaces_its_rows(warehouse: Warehouse) -> None:
@@ -141,7 +145,7 @@ def test_compaction_of_loaded_and_new_files(
 def test_many_files_take_several_loads(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for limit in ("FILES_OF_A_LOAD", "FILES_OF_A_STATEMENT"):
+    for limit in ("FILES_OF_A_LOAD", "FILES_OF_A_STATEMENT", "STATEMENTS_OF_A_PLAN"):
         monkeypatch.setattr(f"clickstream_dagster.warehouses.redshift.loading.{limit}", 2)
     warehouse.write(traffic(1))
     assert len(warehouse.load()) > 1
@@ -202,6 +206,29 @@ def test_files_of_an_earlier_version_lack_the_last_columns(
     warehouse.lake.storage.write(path, body)
     manifest = loading._write_manifest(warehouse.lake, warehouse.copy, old)
     warehouse.sql.transaction(
-        loading.load_statements(PROJECT, 1, loading.Changes(old), manifest=manifest, role=None)
+        loading.load_statements(
+            PROJECT, 1, loading.Changes(old), plan="p", manifest=manifest, role=None
+        )
     )
     assert ids(warehouse) == ["e1"]
+
+
+def test_a_day_of_more_files_than_the_data_api_takes_in_one_transaction(
+    warehouse: Warehouse,
+) -> None:
+    from clickstream_dagster.warehouses.redshift import loading
+
+    day = date(2024, 5, 1)
+    files = [
+        loading.Held(f"s3://bucket/{'folder/' * 12}{n}.parquet", "shop", day, f"b{n}", f"b{n}", 1)
+        for n in range(4_500)
+    ]
+    loading._write_plan(warehouse.sql, PROJECT, "p", files, [])
+    warehouse.sql.transaction(loading._note_files(PROJECT, "p", 0))
+    assert warehouse.rows("ods_event_file", "count(distinct lake_file)") == [(4_500,)]
+    # None of them is in the lake: their batches go in one transaction with what comes.
+    warehouse.write([event("a", "2024-05-01 10:00", "e1", batch="c1")])
+    (done,) = warehouse.load()
+    assert (done.files, done.gone_files) == (1, 4_500)
+    assert ids(warehouse) == ["e1"]
+    assert warehouse.load() == []

@@ -1,6 +1,7 @@
 """Views and reports on Redshift equal DuckDB's on the same input, whatever came before."""
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from clickstream_dagster.processing.lake import Lake
 from clickstream_dagster.resources.dbt import WITHOUT_UNIT_TESTS, run_dbt
 from clickstream_dagster.resources.dbt import Warehouse as Local
+from clickstream_dagster.warehouses.redshift.expiry import expire
 from tests.dbt.model_input import PROJECT, arrow
 from tests.redshift.conftest import Warehouse
 from tests.redshift.traffic import traffic
@@ -84,3 +86,64 @@ def test_views_follow_loads_as_on_duckdb(
 
     warehouse.dbt("run", "--full-refresh")
     same(warehouse, expected(again, traffic(2)))
+
+
+OF_EVENTS = {
+    "clickstream_ods_event_view": "event_date",
+    "clickstream_path_view": "event_date",
+    "clickstream_path_transition_daily": "report_date",
+}
+"""Relations that have a row for each event, or tell which event came next, and their day."""
+
+
+def session_of(row: dict[str, Any]) -> object:
+    """The session id that an event was sent with."""
+    return {one["key"]: one["value"].get("string_value") for one in row["event_params"]}.get(
+        "_session_id"
+    )
+
+
+def test_sessions_users_and_days_outlive_their_events(
+    warehouse: Warehouse, expected: Callable[..., dict[str, Any]]
+) -> None:
+    first = date(2025, 1, 1)
+    history = [traffic(batch) for batch in range(1, 6)]
+    for batch in history:
+        warehouse.write(batch)
+        warehouse.load()
+    warehouse.dbt("run", "--select", "tag:base", "tag:view", "tag:report")
+    expire(warehouse.sql, PROJECT, 4, date(2025, 1, 5), dry_run=False)
+    kept = warehouse.rows("clickstream_event_base", "session_key, event_date")
+    assert {row[1] for row in kept if row[0] != "long"} >= {date(2024, 12, 31)}
+    older = {row[0] for row in kept if row[1] < date(2024, 12, 30)}
+    assert "long" in older
+    assert "s0" not in older
+    assert warehouse.rows("clickstream_path_base", "session_key, event_date") == kept
+
+    # Events of the first kept day among them. No session goes on after days of silence.
+    late = [
+        {**row, "event_id": f"late-{row['event_id']}", "ingest_batch": "b7"}
+        for row in traffic(5, seed=9)
+        if row["event_date"] >= first
+    ]
+    for events in (late, traffic(6)):
+        batch = [row for row in events if session_of(row) != "long"]
+        history.append(batch)
+        warehouse.write(batch)
+        warehouse.load()
+    everything = ("--vars", "{test_everything: true}")
+    warehouse.dbt("run", *everything)
+    warehouse.dbt("test", "--select", "test_type:singular", *everything)
+
+    wanted = expected(*history)
+    for name, columns in COMPARED.items():
+        if name == "clickstream_ods_event_attr_view":
+            continue
+        found = warehouse.rows(name, columns)
+        day = OF_EVENTS.get(name)
+        if day is not None:
+            place = warehouse.engine.query(f"describe {PROJECT}.{name}")
+            nth = [column[0] for column in place if column[0] != "load_id"].index(day)
+            found = [row for row in found if row[nth] >= first]
+            wanted[name] = [row for row in wanted[name] if row[nth] >= first]
+        assert found == wanted[name], name

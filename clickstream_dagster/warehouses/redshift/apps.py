@@ -8,21 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from clickstream_dagster.ids import APP_ID, APP_ID_RULE
-from clickstream_dagster.warehouses.redshift.sql import RedshiftError, Sql, literal, name
-from clickstream_dagster.warehouses.redshift.tables import EVENTS, USERS, table
-
-PRESET_VIEWS = (
-    "clickstream_device_view",
-    "clickstream_lifecycle_daily_view",
-    "clickstream_lifecycle_weekly_view",
-    "clickstream_ods_event_attr_view",
-    "clickstream_ods_event_view",
-    "clickstream_path_view",
-    "clickstream_retention_view",
-    "clickstream_session_view",
-    "clickstream_user_attr_view",
-    "clickstream_user_dim_view",
+from clickstream_dagster.warehouses.redshift.sql import (
+    RedshiftError,
+    Sql,
+    literal,
+    name,
+    principal,
+    quoted,
 )
+from clickstream_dagster.warehouses.redshift.tables import EVENTS, USERS, relations, table
 
 Grantee = Literal["role", "group", "user"]
 _WORDS = {"role": "role ", "group": "group ", "user": ""}
@@ -49,17 +43,17 @@ def app_schemas(project: str, app_ids: Iterable[str]) -> dict[str, str]:
     return schemas
 
 
-def create_app_views(sql: Sql, project: str, app_ids: Iterable[str]) -> Mapping[str, str]:
+def create_app_views(
+    sql: Sql, project: str, app_ids: Iterable[str], models: Iterable[str]
+) -> Mapping[str, str]:
     """Make the schemas of apps and the views in them; give the schema of each app.
 
-    Relations that are not built yet are left out, and come with the next call.
+    The views are over events, users and `models`, which have app_id. Relations that are not built
+    yet are left out, and come with the next call.
     """
     schemas = app_schemas(project, app_ids)
-    names = (EVENTS, USERS, *PRESET_VIEWS)
-    rows = sql.query(
-        f"select table_name from information_schema.tables where table_schema = {literal(project)}"
-    )
-    built = {str(row[0]) for row in rows}
+    names = (EVENTS, USERS, *models)
+    built = relations(sql, project)
     for app_id, schema in schemas.items():
         sql.transaction(
             [
@@ -76,14 +70,25 @@ def create_app_views(sql: Sql, project: str, app_ids: Iterable[str]) -> Mapping[
     return schemas
 
 
-def grant_app(sql: Sql, schema: str, grantee: str, kind: Grantee = "role") -> None:
-    """Let a role, group or user read the views of an app, and nothing else."""
-    to = f"{_WORDS[kind]}{name(grantee)}"
+def grant_app(
+    sql: Sql,
+    schema: str,
+    grantee: str,
+    kind: Grantee = "role",
+    creators: Sequence[str] = (),
+) -> None:
+    """Let a role, group or user read the views of an app, and nothing else.
+
+    So it is with views that `creators` will make; without them, those that the user of `sql` will.
+    """
+    to = f"{_WORDS[kind]}{principal(grantee)}"
+    whose = f" for user {', '.join(map(principal, creators))}" if creators else ""
     sql.transaction(
         [
             f"grant usage on schema {name(schema)} to {to}",
             f"grant select on all tables in schema {name(schema)} to {to}",
-            f"alter default privileges in schema {name(schema)} grant select on tables to {to}",
+            f"alter default privileges{whose} in schema {name(schema)}"
+            f" grant select on tables to {to}",
         ]
     )
 
@@ -100,7 +105,7 @@ def refresh(sql: Sql, schemas: Sequence[str]) -> list[str]:
     )
     done, errors = [], []
     for schema, view in rows:
-        relation = f'"{schema}"."{view}"'
+        relation = f"{quoted(str(schema))}.{quoted(str(view))}"
         try:
             sql.execute(f"refresh materialized view {relation}")
             done.append(f"{schema}.{view}")

@@ -6,12 +6,16 @@ what the lake holds of those now is copied in its place. What compaction has put
 is noted, and not copied again.
 
 One load is one transaction, and the ledger is part of it: a load that failed has not happened, and
-the next one does it.
+the next one does it. A transaction takes a bounded number of statements, a day any number of files:
+so what is to be done is written to a table first.
+
+Days that have expired (expiry.py) are left alone. What the lake has changed of them is noted, and
+told once: models keep what they have made of them.
 """
 
 import json
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from os.path import basename
@@ -33,8 +37,10 @@ from clickstream_dagster.warehouses.redshift.tables import (
     GONE,
     KEY,
     LOADS,
+    PLAN,
     definitions,
     event_columns,
+    file_columns,
     lake_columns,
     table,
 )
@@ -44,6 +50,11 @@ FILES_OF_A_LOAD = 200
 
 FILES_OF_A_STATEMENT = 100
 """Of the 100 kB that the Data API takes, for paths of 400 characters and batches of as many."""
+
+STATEMENTS_OF_A_PLAN = 40
+"""Most that the Data API takes for one transaction."""
+
+_FILE_COLUMNS = ", ".join(file_columns())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +103,26 @@ class Held:
 class Changes:
     """What a load does: `copied` files, `gone` ones whose rows go, `moved` ones that are noted.
 
-    `forgotten` are the paths that the ledger loses for the moved ones.
+    `forgotten` are those that the ledger loses for the moved ones. `late` files of expired days are
+    only noted, and `erased` ones only forgotten.
     """
 
     copied: list[Held] = field(default_factory=list)
     gone: list[Held] = field(default_factory=list)
     moved: list[Held] = field(default_factory=list)
-    forgotten: list[str] = field(default_factory=list)
+    forgotten: list[Held] = field(default_factory=list)
+    late: list[Held] = field(default_factory=list)
+    erased: list[Held] = field(default_factory=list)
 
     @property
     def nothing(self) -> bool:
         """Whether Redshift has what the lake has."""
-        return not (self.copied or self.gone or self.moved)
+        return not (self.copied or self.gone or self.only_noted)
+
+    @property
+    def only_noted(self) -> bool:
+        """Whether there are files that only the ledger has to do with."""
+        return bool(self.moved or self.late or self.erased)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +135,21 @@ class Load:
     gone_files: int
 
 
-def load(sql: Sql, lake: Lake, copy: CopySettings) -> list[Load]:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was loaded, and the `(app, day)` that the lake has changed since they expired."""
+
+    loads: list[Load] = field(default_factory=list)
+    expired: list[tuple[str, date]] = field(default_factory=list)
+
+
+def load(sql: Sql, lake: Lake, copy: CopySettings) -> Loaded:
     """Load everything that the lake has and Redshift has not. Raises RedshiftError.
 
-    What was loaded before an error stays; the rest is done the next time.
+    What was loaded before an error stays; the rest is done the next time. An expired day is told
+    by the call that notes it, and by no other.
     """
-    done = []
+    done = Loaded()
     while True:
         before = _expired_before(sql, lake.project_id)
         found = find_changes(_live(lake), _held(sql, lake.project_id), lake, before)
@@ -130,16 +158,16 @@ def load(sql: Sql, lake: Lake, copy: CopySettings) -> list[Load]:
             return done
         finished = _load_once(sql, lake, copy, changes)
         if finished is not None:
-            done.append(finished)
+            done.loads.append(finished)
+        days = {(file.app_id, file.day) for file in (*changes.late, *changes.erased)}
+        done.expired.extend(sorted(days))
 
 
 def find_changes(
     live: Collection[Held], held: Collection[Held], lake: Lake, before: date | None = None
 ) -> Changes:
     """Compare the lake's files with the ledger's; days before `before` have expired."""
-    if before is not None:
-        live = [file for file in live if file.day >= before]
-        held = [file for file in held if file.day >= before]
+    first = before or date.min
     known = {basename(file.path): file.path for file in held}
     present = {file.path for file in live}
     ledger = {file.path for file in held}
@@ -163,7 +191,14 @@ def find_changes(
         and (file.app_id, file.day) in days
         and any(file.meets(other) for other in gone)
     ]
-    return Changes([*new, *again], gone, moved, sorted(forgotten))
+    return Changes(
+        [file for file in (*new, *again) if file.day >= first],
+        [file for file in gone if file.day >= first],
+        moved,
+        [file for file in held if file.path in forgotten],
+        [file for file in new if file.day < first],
+        [file for file in gone if file.day < first],
+    )
 
 
 def _first_days(changes: Changes) -> Changes:
@@ -183,29 +218,27 @@ def _first_days(changes: Changes) -> Changes:
         [file for file in changes.gone if (file.day, file.app_id) in taken],
         changes.moved,
         changes.forgotten,
+        changes.late,
+        changes.erased,
     )
 
 
 def _load_once(sql: Sql, lake: Lake, copy: CopySettings, changes: Changes) -> Load | None:
     project = lake.project_id
     last = _last_load(sql, project)
-    if changes.moved:
+    plan = uuid.uuid4().hex
+    if changes.only_noted:
         # Before anything else: what the ledger knows by its old file would be taken for gone.
-        for start in range(0, len(changes.forgotten), FILES_OF_A_LOAD):
-            part = slice(start, start + FILES_OF_A_LOAD)
-            sql.transaction(
-                [
-                    *_only_after(project, last),
-                    *_forget_files(project, changes.forgotten[part]),
-                    *_insert_files(project, changes.moved[part], last),
-                ]
-            )
+        kept, gone = [*changes.moved, *changes.late], [*changes.forgotten, *changes.erased]
+        _write_plan(sql, project, plan, kept, gone)
+        sql.transaction([*_only_after(project, last), *_note_files(project, plan, last)])
         return None
     load_id = last + 1
+    _write_plan(sql, project, plan, changes.copied, changes.gone)
     manifest = _write_manifest(lake, copy, changes.copied) if changes.copied else None
     try:
         sql.transaction(
-            load_statements(project, load_id, changes, manifest=manifest, role=copy.role)
+            load_statements(project, load_id, changes, plan=plan, manifest=manifest, role=copy.role)
         )
     finally:
         if manifest is not None:
@@ -215,9 +248,18 @@ def _load_once(sql: Sql, lake: Lake, copy: CopySettings, changes: Changes) -> Lo
 
 
 def load_statements(
-    project: str, load_id: int, changes: Changes, *, manifest: str | None, role: str | None
+    project: str,
+    load_id: int,
+    changes: Changes,
+    *,
+    plan: str,
+    manifest: str | None,
+    role: str | None,
 ) -> list[str]:
-    """Give the statements of a load, in their order, for one transaction."""
+    """Give the statements of a load, in their order, for one transaction.
+
+    `plan` is the name under which the files are in PLAN.
+    """
     rows = sum(file.rows for file in changes.copied)
     events, gone = table(project, EVENTS), table(project, GONE)
     key = ", ".join(KEY)
@@ -225,10 +267,13 @@ def load_statements(
     if manifest is not None:
         statements += [*_copy_statements(manifest, role, rows), _arrived(load_id)]
     if changes.gone:
+        days = literals(sorted({file.day for file in changes.gone}))
         statements += [
-            f"insert into {gone} (load_id, {key}) select {load_id}, {key} from {events}"
-            f" where {_slices(changes.gone)}",
-            f"delete from {events} where {_slices(changes.gone)}",
+            _leaving(project, plan, days),
+            f"insert into {gone} (load_id, {key}) select {load_id}, {key} from leaving",
+            f"delete from {events} using leaving"
+            f" where {_same_key(EVENTS, 'leaving')} and {EVENTS}.event_date in ({days})",
+            "drop table leaving",
         ]
     if manifest is not None:
         days = literals(sorted({file.day for file in changes.copied}))
@@ -245,10 +290,9 @@ def load_statements(
             "drop table incoming",
             "drop table arrived",
         ]
-    statements += _forget_files(project, [file.path for file in (*changes.gone, *changes.copied)])
-    statements += _insert_files(project, changes.copied, load_id)
     return [
         *statements,
+        *_note_files(project, plan, load_id),
         f"insert into {table(project, LOADS)}"
         " (load_id, files, event_rows, gone_files, loaded_at)"
         f" select {load_id}, {len(changes.copied)}, {rows}, {len(changes.gone)},"
@@ -295,40 +339,46 @@ def _same_key(left: str, right: str) -> str:
     return " and ".join(f"{left}.{column} = {right}.{column}" for column in KEY)
 
 
-def _slices(files: Iterable[Held]) -> str:
-    """A condition on EVENTS: the app, day and batches of files."""
-    found = sorted(
-        f"(app_id = {literal(app_id)} and event_date = {literal(day)}"
-        + (
-            ")"
-            if first is None or last is None
-            else f" and ingest_batch between {literal(first)} and {literal(last)})"
-        )
-        for app_id, day, first, last in {
-            (file.app_id, file.day, file.first, file.last) for file in files
-        }
+def _leaving(project: str, plan: str, days: str) -> str:
+    """The events that go: those of the app, day and batches of gone files."""
+    keys = ", ".join(f"e.{column}" for column in KEY)
+    return (
+        f"create temp table leaving as select distinct {keys} from {table(project, EVENTS)} as e"
+        f" inner join {table(project, PLAN)} as p on p.app_id = e.app_id"
+        " and p.event_date = e.event_date and (p.first_batch is null or p.last_batch is null"
+        " or e.ingest_batch between p.first_batch and p.last_batch)"
+        f" where p.is_gone = 1 and p.plan = {literal(plan)} and e.event_date in ({days})"
     )
-    return f"({' or '.join(found)})"
 
 
-def _forget_files(project: str, paths: Sequence[str]) -> list[str]:
-    return [
-        f"delete from {table(project, FILES)} where lake_file in"
-        f" ({literals(paths[start : start + FILES_OF_A_STATEMENT])})"
-        for start in range(0, len(paths), FILES_OF_A_STATEMENT)
-    ]
-
-
-def _insert_files(project: str, files: Sequence[Held], load_id: int) -> list[str]:
+def _write_plan(
+    sql: Sql, project: str, plan: str, kept: Sequence[Held], gone: Sequence[Held]
+) -> None:
+    """Write down which files the ledger is to have, and which not any more, as a named plan."""
     rows = [
-        f"({literal(file.path)}, {load_id}, {literal(file.app_id)}, {literal(file.day)},"
-        f" {literal(file.first)}, {literal(file.last)}, {file.rows})"
+        f"({literal(plan)}, {is_gone}, {literal(file.path)}, {literal(file.app_id)},"
+        f" {literal(file.day)}, {literal(file.first)}, {literal(file.last)}, {file.rows})"
+        for is_gone, files in enumerate((kept, gone))
         for file in files
     ]
-    return [
-        f"insert into {table(project, FILES)} (lake_file, load_id, app_id, event_date, first_batch,"
-        f" last_batch, event_rows) values {', '.join(rows[start : start + FILES_OF_A_STATEMENT])}"
+    statements = [
+        f"insert into {table(project, PLAN)} (plan, is_gone, {_FILE_COLUMNS})"
+        f" values {', '.join(rows[start : start + FILES_OF_A_STATEMENT])}"
         for start in range(0, len(rows), FILES_OF_A_STATEMENT)
+    ]
+    for start in range(0, len(statements), STATEMENTS_OF_A_PLAN):
+        sql.transaction(statements[start : start + STATEMENTS_OF_A_PLAN])
+
+
+def _note_files(project: str, plan: str, load_id: int) -> list[str]:
+    """Bring the ledger up to a plan. Every other plan was made before this load, and is void."""
+    files, plans = table(project, FILES), table(project, PLAN)
+    named = f"{PLAN}.plan = {literal(plan)}"
+    return [
+        f"delete from {files} using {plans} where {FILES}.lake_file = {PLAN}.lake_file and {named}",
+        f"insert into {files} (load_id, {_FILE_COLUMNS})"
+        f" select {load_id}, {_FILE_COLUMNS} from {plans} where {named} and is_gone = 0",
+        f"delete from {plans}",
     ]
 
 

@@ -9,6 +9,7 @@ from clickstream_dagster.errors import ClickstreamError
 
 Row = tuple[object, ...]
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,126}")
+_PRINCIPAL = re.compile(r"[\w.:@+=,/#$-]{1,127}")
 
 
 class RedshiftError(ClickstreamError):
@@ -41,7 +42,22 @@ def name(text: str) -> str:
             f"{text!r} can't be a name in Redshift: write lower-case letters, digits and"
             " underscores, up to 127"
         )
-    return f'"{text}"'
+    return quoted(text)
+
+
+def principal(text: str) -> str:
+    """Give a name of a role, group or user, quoted; those of IAM begin with `IAM:` or `IAMR:`."""
+    if not _PRINCIPAL.fullmatch(text):
+        raise RedshiftError(
+            f"{text!r} can't be a name of a role, group or user: write letters, digits and"
+            " _ . : @ + = , / # $ -, up to 127"
+        )
+    return quoted(text)
+
+
+def quoted(text: str) -> str:
+    """Give any name as the catalog has it, quoted."""
+    return '"' + text.replace('"', '""') + '"'
 
 
 def literal(value: str | int | date | None) -> str:

@@ -15,16 +15,16 @@ from clickstream_dagster.processing.limits import (
     MAX_ID_CHARACTERS,
 )
 from clickstream_dagster.processing.schema import ODS_EVENT
-from clickstream_dagster.warehouses.redshift.sql import Sql, name
+from clickstream_dagster.warehouses.redshift.sql import Sql, literal, name
 
 EVENTS = "ods_event"
 USERS = "dim_user"
 FILES, BATCHES, LOADS = "ods_event_file", "ods_event_batch", "ods_event_load"
-GONE, EXPIRY = "ods_event_gone", "ods_event_expiry"
+GONE, EXPIRY, PLAN = "ods_event_gone", "ods_event_expiry", "ods_event_plan"
 USER_LOADS = "dim_user_load"
 """The ledger: files whose rows are in EVENTS; rows of each batch and load; loads; keys of events
-that a load took out or replaced, until the models have taken it in; days that have expired; the
-last load that USERS has taken in."""
+that a load took out or replaced, until the models and USERS have taken it in; days that have
+expired; what a load is about to do with which files; the last load that USERS has taken in."""
 
 KEY = ("app_id", "event_date", "event_id")
 """What an event is known by."""
@@ -74,6 +74,19 @@ def user_columns() -> dict[str, str]:
     }
 
 
+def file_columns() -> dict[str, str]:
+    """Give what the ledger has of a file of the lake: its rows are of one app, one day and some
+    batches."""
+    return {
+        "lake_file": "varchar(2048) not null",
+        "app_id": _ID,
+        "event_date": "date",
+        "first_batch": _ID,
+        "last_batch": _ID,
+        "event_rows": "bigint",
+    }
+
+
 def table(project: str, relation: str) -> str:
     """Give the qualified name of a relation of a project."""
     return f"{name(project)}.{name(relation)}"
@@ -95,15 +108,6 @@ def create_statements(project: str) -> list[str]:
     Everything behind the events partitions, joins and groups by user, so a user's rows are on one
     slice; queries and the re-opening of keys name days and apps, so blocks are skipped by them.
     """
-    file_columns = {
-        "lake_file": "varchar(2048) not null",
-        "load_id": "bigint not null",
-        "app_id": _ID,
-        "event_date": "date",
-        "first_batch": _ID,
-        "last_batch": _ID,
-        "event_rows": "bigint",
-    }
     batch_columns = {
         "load_id": "bigint not null",
         "ingest_batch": _ID,
@@ -118,7 +122,8 @@ def create_statements(project: str) -> list[str]:
     }
     columns = lake_columns()
     ledger = {
-        FILES: file_columns,
+        FILES: {"load_id": "bigint not null", **file_columns()},
+        PLAN: {"plan": "varchar(32)", "is_gone": "smallint", **file_columns()},
         BATCHES: batch_columns,
         LOADS: load_columns,
         GONE: {"load_id": "bigint not null", **{column: columns[column] for column in KEY}},
@@ -163,6 +168,14 @@ def set_up(sql: Sql, project: str) -> None:
                 sql.execute(
                     f"alter table {table(project, relation)} add column {name(column)} {type_}"
                 )
+
+
+def relations(sql: Sql, project: str) -> frozenset[str]:
+    """Give the names of the tables and views of a project."""
+    rows = sql.query(
+        f"select table_name from information_schema.tables where table_schema = {literal(project)}"
+    )
+    return frozenset(str(row[0]) for row in rows)
 
 
 def create_database(sql: Sql, project: str) -> None:

@@ -54,6 +54,7 @@
     {%- set loads = loads_to_take_in() -%}
     {%- if loads.all -%}
         {%- if is_incremental() and builds() -%}
+            {%- do must_have_the_whole_history() -%}
             delete from {{ this }}
         {%- endif -%}
     {%- elif loads.after < loads.upto -%}
@@ -117,10 +118,10 @@
 {% macro touched_keys(loads) %}
     {%- set key = config.meta_get("reopens") | join(", ") -%}
     select {{ key }} from {{ loaded_keys() }}
-    where load_id > {{ loads.after }} and load_id <= {{ loads.upto }}
+    where load_id > {{ loads.after }} and load_id <= {{ loads.upto }} {{ on_whole_days() }}
     union
     select {{ key }} from {{ ledger("removal") }}
-    where load_id > {{ loads.after }} and load_id <= {{ loads.upto }}
+    where load_id > {{ loads.after }} and load_id <= {{ loads.upto }} {{ on_whole_days() }}
     {%- if config.meta_get("reaches") %}
     union
     select later.app_id, later.report_date
@@ -140,6 +141,16 @@
             }}
     where {{ in_ranges("later.report_date", touched_ranges(loads)) }}
     {%- endif %}
+{%- endmacro %}
+
+
+{# Where the key has a day and the parent its events: leaves out days that lack some of them. #}
+{% macro on_whole_days() %}
+    {%- set day = config.meta_get("dated") -%}
+    {%- set events = ["clickstream_event_base", "clickstream_path_base"] -%}
+    {%- if day in config.meta_get("reopens") and config.meta_get("follows") in events -%}
+        {{ has_all_events(day) }}
+    {%- endif -%}
 {%- endmacro %}
 
 

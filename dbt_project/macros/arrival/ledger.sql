@@ -120,6 +120,18 @@
 
 
 {#
+  Raises when this model is about to start over from less than its table was made from. Most engines
+  read the lake itself; of Redshift old days may have expired. A full refresh does without.
+#}
+{% macro must_have_the_whole_history() %}
+    {%- do adapter.dispatch("must_have_the_whole_history", "clickstream")() -%}
+{% endmacro %}
+
+{% macro default__must_have_the_whole_history() %}
+{% endmacro %}
+
+
+{#
   Whether models are changed at all: elsewhere (`dbt compile`, `dbt docs`) SQL is only shown, and
   it is the SQL that builds a model from everything.
 #}

@@ -177,6 +177,14 @@
 {% endmacro %}
 
 
+{# The loader's note of the last load that its dimension of users has taken in. #}
+{% macro users_loaded() %}
+    {%- do return(api.Relation.create(
+        database=target.database, schema=target.schema, identifier="dim_user_load"
+    )) -%}
+{% endmacro %}
+
+
 {#
   As files.sql has it; the loads to take in are those after `after`. The last one was noted when the
   run began: hooks and body are asked one after another, and a load may be committed in between.
@@ -218,6 +226,7 @@
 {% macro redshift__remove_gone_files() %}
     {%- set changes = file_changes() -%}
     {%- if changes.all and builds() -%}
+        {%- if is_incremental() -%} {%- do must_have_the_whole_history() -%} {%- endif -%}
         delete from {{ ledger("state") }} where model <> 'ods_event_load';
         delete from {{ ledger("removal") }};
         {% if is_incremental() %} delete from {{ this }}; {% endif %}
@@ -256,6 +265,40 @@
             and {{ this.identifier }}.event_date = gone.event_date
             and {{ this.identifier }}.event_id = gone.event_id
             and {{ in_ranges(this.identifier ~ ".event_date", days) }};
+        {%- endif -%}
+    {%- endif -%}
+{% endmacro %}
+
+
+{# Whether a day has all of its events. Models that have a row for each event keep two days more than
+   the loader's events, and the sessions that reach into those (warehouses/redshift/expiry.py): so a
+   reporting day of the first kept one has all of them. #}
+{% macro redshift__has_all_events(column) -%}
+    and {{ column }} >= (
+        select coalesce(max(before), date '0001-01-02') - 1 from {{ of_loader("expiry") }}
+    )
+{%- endmacro %}
+
+
+{# Expired days have no events; sessions, users and days are kept, and what is made of those alone can
+   start over. #}
+{% macro redshift__must_have_the_whole_history() %}
+    {%- set events = ["ods_event", "clickstream_event_base", "clickstream_path_base"] -%}
+    {%- set reads = [] -%}
+    {%- for node in model.depends_on.nodes if node.split(".")[-1] in events -%}
+        {%- do reads.append(node) -%}
+    {%- endfor -%}
+    {%- if reads -%}
+        {%- set before = run_query(
+            "select cast(max(before) as varchar(10)) from " ~ of_loader("expiry")
+        ).rows[0][0] -%}
+        {%- if before is not none -%}
+            {% do exceptions.raise_compiler_error(
+                "days before " ~ before ~ " have expired in Redshift, and " ~ this.identifier
+                ~ " would be made anew without them, because definitions or the project's version"
+                ~ " have changed: take the former ones again, bring the days back by"
+                ~ " `clickstream redshift bring-back`, or do without them by --full-refresh"
+            ) %}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}
@@ -304,9 +347,15 @@
 {% macro redshift__forget_consumed_removals() %}
     {%- if builds() -%}
         {{ default__forget_consumed_removals() }};
+        {#- The dimension of users, where there is one, follows the loads at its own frequency. -#}
         delete from {{ of_loader("gone") }}
-        where load_id <= (
-            select max(load_id) from {{ ledger("state") }} where model = 'clickstream_event_base'
-        )
+        where
+            load_id <= (
+                select max(load_id) from {{ ledger("state") }}
+                where model = 'clickstream_event_base'
+            )
+            and load_id <= (
+                select coalesce(max(load_id), {{ 2 ** 62 }}) from {{ users_loaded() }}
+            )
     {%- endif -%}
 {% endmacro %}
