@@ -42,11 +42,14 @@ EVENTS = [
         time="10:06",
         params={"_engagement_time_msec": 9_000},
     ),
-    # Paths: Home, then Cart, a click, then Cart again.
+    # Paths: Home, Cart, a click, Cart again; Pay after midnight, then a page without a name.
     at(1, "u1", app="paths", name="_page_view", params={"_page_title": "Home"}),
     at(1, "u1", app="paths", name="_page_view", time="10:01", params={"_page_title": "Cart"}),
     at(1, "u1", app="paths", time="10:02"),
     at(1, "u1", app="paths", name="_page_view", time="10:03", params={"_page_title": "Cart"}),
+    at(2, "u1", app="paths", name="_page_view", time="00:01", params={"_page_title": "Pay"}),
+    at(2, "u1", app="paths", name="_page_view", time="00:02"),
+    at(2, "u1", app="paths", name="_page_view", time="00:03", params={"_page_title": "Home"}),
     # Users with and without attributes.
     at(
         1,
@@ -105,14 +108,30 @@ def test_engagement_of_the_sessions_of_a_day(models: Models) -> None:
 
 
 def test_transitions_are_edges_between_neighbours_in_a_session(models: Models) -> None:
-    columns = "node_type, step, source, target, transition_count, user_count"
-    rows = models.rows("clickstream_path_transition_daily", columns, "app_id = 'paths'")
+    columns = "report_date, step, source, target, transition_count, user_count"
+    where = "app_id = 'paths' and node_type = '{}'"
+    rows = models.rows("clickstream_path_transition_daily", columns, where.format("event"))
     assert rows == [
-        ("event", 1, "_page_view", "_page_view", 1, 1),
-        ("event", 2, "_page_view", "click", 1, 1),
-        ("event", 3, "click", "_page_view", 1, 1),
-        ("view", 1, "Home", "Cart", 1, 1),
+        (day(1), 1, "_page_view", "_page_view", 1, 1),
+        (day(1), 2, "_page_view", "click", 1, 1),
+        (day(1), 3, "click", "_page_view", 1, 1),
+        (day(1), 4, "_page_view", "_page_view", 1, 1),
+        (day(2), 5, "_page_view", "_page_view", 1, 1),
+        (day(2), 6, "_page_view", "_page_view", 1, 1),
     ]
+    # What is no view, as the click in the cart, does not part two views.
+    rows = models.rows("clickstream_path_transition_daily", columns, where.format("view"))
+    assert rows == [
+        (day(1), 1, "Home", "Cart", 1, 1),
+        (day(1), 2, "Cart", "Cart", 1, 1),
+        (day(1), 3, "Cart", "Pay", 1, 1),
+    ]
+
+
+def test_the_seeds_path_view_names_the_screen_of_the_very_next_event(models: Models) -> None:
+    columns = "event_rank, current_screen, next_screen"
+    rows = models.rows("clickstream_path_view", columns, "app_id = 'paths' and event_rank < 5")
+    assert rows == [(1, "Home", "Cart"), (2, "Cart", None), (3, None, "Cart"), (4, "Cart", "Pay")]
 
 
 def test_events_by_name_and_type_of_user(models: Models) -> None:

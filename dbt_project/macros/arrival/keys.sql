@@ -16,6 +16,7 @@
     meta.notes     report_date or first_active_date, if other models count the rows of this one by
                    that day: the days that rows leave are noted as removals
     meta.defined_by  names of the definitions that the model's rows depend on (ledger.sql)
+    meta.form      number of the table's form, 2 if it says none (ledger.sql)
 #}
 
 {#
