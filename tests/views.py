@@ -53,5 +53,6 @@ DAILY_REPORTS = (
     "clickstream_activity_daily",
     "clickstream_engagement_daily",
     "clickstream_path_transition_daily",
+    "clickstream_retention_daily",
 )
 """Tables, with a row's load beside what they tell."""

@@ -1,10 +1,11 @@
 """The reports' metrics on small input, computed by hand."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
+from clickstream_dagster.resources.definitions import Definitions
 from tests.dbt.conftest import Models
 from tests.dbt.model_input import drop, event, write
 
@@ -164,7 +165,8 @@ def test_events_of_the_last_7_and_30_days(models: Models) -> None:
 
 def test_retention_is_the_share_of_the_cohort(models: Models) -> None:
     columns = "first_date, day_diff, report_date, retention_rate"
-    rows = models.rows("clickstream_retention_rate", columns, "app_id = 'active'")
+    where = "app_id = 'active' and returned_user_count > 0"
+    rows = models.rows("clickstream_retention_rate", columns, where)
     assert rows == [
         (day(1), 0, day(1), 1.0),
         (day(1), 1, day(2), 0.5),
@@ -172,6 +174,98 @@ def test_retention_is_the_share_of_the_cohort(models: Models) -> None:
         (day(8), 0, day(8), 1.0),
         (day(8), 22, day(30), 1.0),
         (day(31), 0, day(31), 1.0),
+    ]
+
+
+def test_a_day_on_which_nobody_returned_counts_in_the_retention_of_cohorts(models: Models) -> None:
+    """Up to the last day of the app with an event, and no further than the horizon."""
+    columns = "first_date, count(*), min(day_diff), max(day_diff), max(report_date)"
+    rows = models.query(
+        f"select {columns} from clickstream_retention_rate where app_id = 'active'"
+        " group by first_date order by first_date"
+    )
+    assert rows == [
+        (day(1), 31, 0, 30, day(31)),
+        (day(8), 24, 0, 23, day(31)),
+        (day(31), 1, 0, 0, day(31)),
+    ]
+    # The cohorts of 1 and 8 May have 0.5 and nobody on day 7.
+    columns = "returned_user_count, total_users, retention_rate"
+    rows = models.rows("clickstream_retention_rate", columns, "app_id = 'active' and day_diff = 7")
+    assert rows == [(0, 1, 0.0), (1, 2, 0.5)]
+
+
+def test_a_clock_that_is_ahead_adds_no_days_to_come_to_cohorts(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    models.definitions = Definitions(retention_days=2)
+    ahead = event("click", "9998-05-01 10:00", "ahead", user="u2")
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    now = event("click", round(today.timestamp() * 1000), "now")
+    write(models.sink, [at(1, "u1"), at(8, "u3"), at(9, "u3"), now, ahead])
+    models.run()
+    columns = "first_date, day_diff, returned_user_count"
+    assert models.rows("clickstream_retention_rate", columns) == [
+        (day(1), 0, 1),
+        (day(1), 1, 0),
+        (day(1), 2, 0),
+        (day(8), 0, 1),
+        (day(8), 1, 1),
+        (day(8), 2, 0),
+        (date(9998, 5, 1), 0, 1),
+    ]
+
+
+def test_a_cohort_of_today_has_no_days_to_come(new_models: Callable[[], Models]) -> None:
+    models = new_models()
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    ahead = event("click", "9998-05-01 10:00", "ahead", user="u2")
+    write(models.sink, [event("click", round(today.timestamp() * 1000), "now"), ahead])
+    models.run()
+    rows = models.rows("clickstream_retention_rate", "first_date, day_diff")
+    assert rows == [(today.date(), 0), (date(9998, 5, 1), 0)]
+
+
+def test_cohorts_follow_a_first_day_that_a_late_event_moves(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    write(models.sink, [at(5, "u1"), at(20, "u1"), at(5, "u2"), at(31, "u2")])
+    models.run()
+    columns = "first_date, day_diff, returned_user_count, total_users"
+    first = [(day(5), 0, 2, 2), (day(5), 15, 1, 2), (day(5), 26, 1, 2)]
+    assert models.rows("clickstream_retention_view", columns) == first
+    write(models.sink, [at(2, "u1", batch="late")])
+    models.follow()
+    assert models.rows("clickstream_retention_view", columns) == [
+        (day(2), 0, 1, 1),
+        (day(2), 3, 1, 1),
+        (day(2), 18, 1, 1),
+        (day(5), 0, 1, 1),
+        (day(5), 26, 1, 1),
+    ]
+    drop(models.sink, "late")
+    models.follow()
+    assert models.rows("clickstream_retention_view", columns) == first
+
+
+def test_the_retention_of_a_day_is_rebuilt_for_the_days_that_a_load_touches(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    models.definitions = Definitions(retention_days=3)
+    write(models.sink, [at(1, "u1"), at(2, "u1"), at(20, "u1"), at(20, "u2"), at(22, "u2")])
+    models.run()
+    write(models.sink, [at(21, "u2", session="s21")])
+    models.follow()
+    columns = "report_date, first_date, returned_user_count, load_id"
+    assert models.rows("clickstream_retention_daily", columns) == [
+        (day(1), day(1), 1, 1),
+        (day(2), day(1), 1, 1),
+        (day(20), day(20), 1, 1),
+        (day(21), day(20), 1, 2),
+        (day(22), day(20), 1, 2),  # as far as a first day that moves would be counted
     ]
 
 
