@@ -29,11 +29,12 @@ EVENTS = [
     at(8, "u3", app="active"),
     at(30, "u3", app="active"),
     at(31, "u4", app="active"),
-    # Sessions of one day: two of u1, one of them engaged, one of u2 on another platform.
+    # Sessions of one day: two of u1, one of them engaged, and one each of u1 and u2 on iOS.
     at(1, "u1", app="engaged", session="a", name="_page_view", params={"_page_title": "A"}),
     at(1, "u1", app="engaged", session="a", name="_page_view", time="10:05"),
     at(1, "u1", app="engaged", session="b"),
     at(1, "u2", app="engaged", session="c", platform="iOS"),
+    at(1, "u1", app="engaged", session="d", time="12:00", platform="iOS"),
     at(
         1,
         "u1",
@@ -103,9 +104,39 @@ def test_active_users_of_the_day_the_week_and_the_month(models: Models) -> None:
 
 def test_engagement_of_the_sessions_of_a_day(models: Models) -> None:
     rows = models.rows("clickstream_engagement_daily", "* exclude (load_id)", "app_id = 'engaged'")
-    web = (2, 1, 1, 2, 9_000, 1, 0.5, 2.0, 1.0, 4_500.0, 9_000.0, 2.0)
-    ios = (1, 0, 1, 0, 0, 1, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+    web = (2, 1, 1, 2, 9_000, 1, 0.5, 2.0, 1.0, 4_500.0, 9_000.0, 2.0, 1.0)
+    ios = (2, 0, 2, 0, 0, 2, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     assert rows == [("engaged", day(1), "Web", *web), ("engaged", day(1), "iOS", *ios)]
+
+
+def test_a_user_of_two_platforms_is_one_user_of_the_app(models: Models) -> None:
+    columns = (
+        "report_date, session_count, engaged_session_count, session_views, user_count,"
+        " sessions_per_user, engagement_time_per_user, views_per_session"
+    )
+    rows = models.rows("clickstream_engagement_overall_daily", columns, "app_id = 'engaged'")
+    assert rows == [(day(1), 4, 1, 2, 2, 2.0, 4_500.0, 0.5)]
+
+
+def test_active_users_are_told_with_their_first_day_and_type(models: Models) -> None:
+    columns = "report_date, user_pseudo_id, user_id, first_touch_date, user_type, event_count"
+    rows = models.rows("clickstream_active_users", columns, "app_id = 'gained'")
+    assert rows == [
+        (day(1), "u1", "8", day(1), "new", 1),
+        (day(1), "u2", "7", day(1), "new", 1),
+        (day(2), "u1", "8", day(1), "existing", 1),
+    ]
+
+
+def test_events_are_told_with_the_type_of_their_user(models: Models) -> None:
+    columns = "event_date, event_id, event_name, platform, user_type, user_id"
+    where = "app_id = 'gained' and event_date = date '2024-05-02'"
+    rows = models.rows("clickstream_activity_events", columns, where)
+    assert rows == [(day(2), "u12click10:00", "click", "Web", "existing", "8")]
+    rows = models.rows("clickstream_activity_events", "user_type, count(*)", "true group by all")
+    assert models.rows(
+        "clickstream_activity_daily", "user_type, sum(event_count)", "true group by all"
+    ) == rows
 
 
 def test_transitions_are_edges_between_neighbours_in_a_session(models: Models) -> None:
