@@ -55,6 +55,7 @@ DAILY_REPORTS = (
     "clickstream_activity_daily",
     "clickstream_engagement_daily",
     "clickstream_engagement_overall_daily",
+    "clickstream_funnel_daily",
     "clickstream_path_transition_daily",
     "clickstream_retention_daily",
 )

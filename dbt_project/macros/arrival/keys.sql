@@ -13,6 +13,7 @@
     meta.dated     event_date or report_date, if the model has one
     meta.awaits    other models that it reads: it takes in no load that one of them lacks
     meta.reaches   for how many days after it a touched day is counted in: those are rebuilt, too
+    meta.reaches_back  the same for days before it
     meta.notes     report_date or first_active_date, if other models count the rows of this one by
                    that day: the days that rows leave are noted as removals
     meta.defined_by  names of the definitions that the model's rows depend on (ledger.sql)
@@ -122,24 +123,26 @@
     union
     select {{ key }} from {{ ledger("removal") }}
     where load_id > {{ loads.after }} and load_id <= {{ loads.upto }}
-    {%- if config.meta_get("reaches") %}
+    {%- if config.meta_get("reaches") or config.meta_get("reaches_back") %}
     union
-    select later.app_id, later.report_date
-    from {{ ref(config.meta_get("follows")) }} as later
+    select near.app_id, near.report_date
+    from {{ ref(config.meta_get("follows")) }} as near
     inner join (
         select app_id, report_date from {{ ref(config.meta_get("follows")) }}
         where load_id > {{ loads.after }} and load_id <= {{ loads.upto }}
         union
         select app_id, report_date from {{ ledger("removal") }}
         where load_id > {{ loads.after }} and load_id <= {{ loads.upto }}
-    ) as sooner
+    ) as loaded
         on
-            later.app_id = sooner.app_id
-            and later.report_date > sooner.report_date
-            and later.report_date <= {{
-                dbt.dateadd("day", config.meta_get("reaches"), "sooner.report_date")
+            near.app_id = loaded.app_id
+            and near.report_date >= {{
+                dbt.dateadd("day", -config.meta_get("reaches_back", 0), "loaded.report_date")
             }}
-    where {{ in_ranges("later.report_date", touched_ranges(loads)) }}
+            and near.report_date <= {{
+                dbt.dateadd("day", config.meta_get("reaches", 0), "loaded.report_date")
+            }}
+    where {{ in_ranges("near.report_date", touched_ranges(loads)) }}
     {%- endif %}
 {%- endmacro %}
 
@@ -201,7 +204,10 @@
     {%- endset -%}
     {%- set ranges = [] -%}
     {%- for range in run_query(query).rows -%}
-        {%- do ranges.append((range[0], day_after(range[1], config.meta_get("reaches", 0)))) -%}
+        {%- do ranges.append((
+            day_after(range[0], -config.meta_get("reaches_back", 0)),
+            day_after(range[1], config.meta_get("reaches", 0)),
+        )) -%}
     {%- endfor -%}
     {%- do return(merged(ranges)) -%}
 {%- endmacro %}
