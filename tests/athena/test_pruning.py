@@ -15,9 +15,7 @@ def test_a_report_over_a_month_reads_the_files_of_that_month(lakes: TwoLakes, na
     chosen = [size for path, size in files.items() if month in path]
     assert 0 < len(chosen) < len(files)
     rows = f"select * from {name} where app_id = 'web' and report_date"
-    one = lakes.edge.run(
-        f"{rows} between date '2025-01-01' and date '2025-01-31'", lakes.project
-    )
+    one = lakes.edge.run(f"{rows} between date '2025-01-01' and date '2025-01-31'", lakes.project)
     everything = lakes.edge.run(f"{rows} > date '1970-01-01'", lakes.project)
     assert 0 < one.read_bytes <= sum(chosen) < everything.read_bytes
 

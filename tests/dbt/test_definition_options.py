@@ -161,8 +161,8 @@ def test_a_table_of_an_earlier_form_is_made_anew_and_no_other(
     write(models.sink, [event("late", "2024-05-03 10:00", "late", app="late")])
     models.query(f"alter table {PROJECT}.clickstream_path_base drop column next_view")
     models.query(
-        f"update {PROJECT}.clickstream_load_state set definitions = replace(definitions, '3 ', '2 ')"
-        " where model = 'clickstream_path_base'"
+        f"update {PROJECT}.clickstream_load_state"
+        " set definitions = replace(definitions, '3 ', '2 ') where model = 'clickstream_path_base'"
     )
     models.run()
     loads = "count(distinct load_id)"

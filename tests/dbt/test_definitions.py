@@ -144,7 +144,8 @@ EVENTS = [
     event("a", "2024-05-03 11:00", "a", app="clocks",
           attributes={
               "mixed": {"string_value": "sooner", "set_timestamp_micros": ms("2024-05-02") * 1000},
-              "day": {"string_value": "right", "set_timestamp_micros": ms("2024-05-03 11:00") * 1000},
+              "day": {"string_value": "right",
+                      "set_timestamp_micros": ms("2024-05-03 11:00") * 1000},
           }),
     event("a", "2099-05-03 10:00", "c", app="clocks", user_id="old",
           ingest_timestamp=ms("2024-05-02 10:00")),

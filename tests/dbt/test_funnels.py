@@ -136,11 +136,9 @@ def test_conditions_compare_numbers_by_value_and_texts_as_sent(models: Models) -
 
 
 def test_users_are_told_by_the_day_of_their_first_step(models: Models) -> None:
-    columns = "funnel, dimension, dimension_value, step, event_name, user_count, share_of_first_step"
+    columns = "funnel, dimension, dimension_value, step, user_count, share_of_first_step"
     days = models.rows("clickstream_funnel_daily", f"{columns}, report_date", "app_id = 'shop'")
-    assert days == [
-        (*row, date(2024, 5, 1)) for row in models.rows("clickstream_funnels", columns)
-    ]
+    assert days == [(*row, date(2024, 5, 1)) for row in models.rows("clickstream_funnels", columns)]
 
 
 BY_DAY = ("clickstream_event_base", "clickstream_user_day_base", "clickstream_funnel_daily")

@@ -12,8 +12,8 @@ from clickstream_dagster.resources.funnels import funnels_of
 from tests.dbt.conftest import Models
 from tests.dbt.model_input import PROJECT, traffic, write
 
-# Views and reports by day, the column of the day, and what they read whole: a row a user, or a row a
-# day; stages alone need a row a user and day, since the last day before may be any one.
+# Views and reports by day, the column of the day, and what they read whole: a row a user, or a row
+# a day; stages alone need a row a user and day, since the last day before may be any one.
 USERS = {"clickstream_user_base"}
 DAYS = {
     "clickstream_ods_event_view": ("event_date", set()),

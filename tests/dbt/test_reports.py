@@ -134,9 +134,12 @@ def test_events_are_told_with_the_type_of_their_user(models: Models) -> None:
     rows = models.rows("clickstream_activity_events", columns, where)
     assert rows == [(day(2), "u12click10:00", "click", "Web", "existing", "8")]
     rows = models.rows("clickstream_activity_events", "user_type, count(*)", "true group by all")
-    assert models.rows(
-        "clickstream_activity_daily", "user_type, sum(event_count)", "true group by all"
-    ) == rows
+    assert (
+        models.rows(
+            "clickstream_activity_daily", "user_type, sum(event_count)", "true group by all"
+        )
+        == rows
+    )
 
 
 def test_transitions_are_edges_between_neighbours_in_a_session(models: Models) -> None:

@@ -46,6 +46,7 @@ def test_funnels_are_duckdbs(warehouse: Warehouse, tmp_path: Path) -> None:
         tmp_path / "lake", PROJECT, tmp_path / "warehouse.duckdb", definitions=definitions
     )
     run_dbt([*MODELS, "--quiet"], local)
+
     def rows(relation: str) -> list[tuple]:
         with duckdb.connect(str(local.file)) as connection:
             return connection.execute(
