@@ -39,8 +39,10 @@ COLUMNS = {
 VIEWS = tuple(COLUMNS)
 
 REPORT_VIEWS = (
+    "clickstream_active_users",
     "clickstream_acquisition_daily",
     "clickstream_acquisition_users",
+    "clickstream_activity_events",
     "clickstream_activity_rolling",
     "clickstream_days",
     "clickstream_device_usage",
@@ -52,6 +54,9 @@ DAILY_REPORTS = (
     "clickstream_active_users_daily",
     "clickstream_activity_daily",
     "clickstream_engagement_daily",
+    "clickstream_engagement_overall_daily",
+    "clickstream_funnel_daily",
     "clickstream_path_transition_daily",
+    "clickstream_retention_daily",
 )
 """Tables, with a row's load beside what they tell."""

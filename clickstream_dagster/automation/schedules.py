@@ -8,6 +8,7 @@ import dagster as dg
 from clickstream_dagster.assets.maintenance import NAME as MAINTENANCE
 from clickstream_dagster.assets.models import UPKEEP
 from clickstream_dagster.assets.project import Project, last_ended
+from clickstream_dagster.checks.freshness import NAME as FRESHNESS
 from clickstream_dagster.errors import SettingError
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def pipeline_job(project: Project) -> "UnresolvedAssetJobDefinition":
         project.name("pipeline"),
         selection=dg.AssetSelection.key_prefixes([project.project_id])
         - dg.AssetSelection.assets(project.key(MAINTENANCE))
-        - dg.AssetSelection.tag("clickstream/layer", UPKEEP),
+        - dg.AssetSelection.tag("clickstream/layer", UPKEEP)
+        - dg.AssetSelection.checks(_freshness(project)),
         description="Raw files to views: opens windows, processes them, brings the models up to "
         "date.",
         tags=project.tags,
@@ -36,6 +38,37 @@ def maintenance_job(project: Project) -> "UnresolvedAssetJobDefinition":
         selection=dg.AssetSelection.assets(project.key(MAINTENANCE)),
         description="Compacts small files of the lake, expires old snapshots and removes what "
         "nothing needs.",
+        tags=project.tags,
+    )
+
+
+def freshness_job(project: Project) -> "UnresolvedAssetJobDefinition":
+    """Build the job that looks whether events still arrive."""
+    return dg.define_asset_job(
+        project.name("freshness"),
+        selection=dg.AssetSelection.checks(_freshness(project)),
+        description="Looks whether events still arrive.",
+        tags=project.tags,
+    )
+
+
+def _freshness(project: Project) -> dg.AssetCheckKey:
+    return dg.AssetCheckKey(project.key("ods_event"), FRESHNESS)
+
+
+def freshness_schedule(
+    project: Project, job: "UnresolvedAssetJobDefinition"
+) -> dg.ScheduleDefinition:
+    """Build the hourly schedule of that job. It starts by itself if the batches do."""
+    return dg.ScheduleDefinition(
+        name=project.name("freshness"),
+        job=job,
+        cron_schedule="0 * * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING
+        if project.trigger
+        else dg.DefaultScheduleStatus.STOPPED,
+        description="Looks whether events still arrive.",
         tags=project.tags,
     )
 

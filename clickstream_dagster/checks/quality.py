@@ -17,12 +17,14 @@ Counters = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Shares between 0 and 1 that the quality checks hold a batch to."""
+    """Shares between 0 and 1 that the quality checks hold a batch to, and how long a project may
+    be without events."""
 
     max_bad_ratio: float
     max_late_ratio: float
     min_ua_coverage: float
     min_geo_coverage: float
+    max_silence_hours: int
 
 
 class JudgedProject(Protocol):

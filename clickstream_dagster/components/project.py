@@ -51,7 +51,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Quality(dg.Model, dg.Resolvable):
-    """Bounds of the quality checks: shares from 0 to 1; a batch outside them gets a warning."""
+    """Bounds of the quality checks; what is outside them gets a warning."""
 
     max_bad_ratio: Annotated[
         Share, describe(description="Most events that may be unreadable, as a share of all.")
@@ -69,6 +69,15 @@ class Quality(dg.Model, dg.Resolvable):
             description="Least events whose address must have a place; with geo_database only."
         ),
     ] = 0.5
+    max_silence_hours: Annotated[
+        int,
+        Field(ge=1),
+        describe(
+            description="Hours that may pass without an event that arrives; after three times as "
+            "many the warning is an error.",
+            examples=[24, 48],
+        ),
+    ] = 24
 
 
 @dg.scaffold_with(ClickstreamProjectScaffolder)
@@ -76,10 +85,11 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     """A clickstream project: its apps' behaviour events from raw files to views.
 
     Gives the assets `<project_id>/raw_batch`, `ods_event`, `bad_event`, `<engine>/<model>` for each
-    warehouse and `lake_maintenance`, the jobs `<project_id>_pipeline`, `<project_id>_replay` and
-    `<project_id>_maintenance`, the schedules `<project_id>_interval` and
-    `<project_id>_maintenance`, and the sensors `<project_id>_arrivals` and, where collectors are
-    watched, `<project_id>_collector`. Only project_id, app_ids and start_date are needed.
+    warehouse and `lake_maintenance`, the jobs `<project_id>_pipeline`, `<project_id>_replay`,
+    `<project_id>_maintenance` and `<project_id>_freshness`, the schedules `<project_id>_interval`,
+    `<project_id>_maintenance` and `<project_id>_freshness`, and the sensors
+    `<project_id>_arrivals` and, where collectors are watched, `<project_id>_collector`. Only
+    project_id, app_ids and start_date are needed.
     """
 
     project_id: Annotated[
@@ -502,16 +512,20 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         from clickstream_dagster.automation.collector_log import collector_sensor
         from clickstream_dagster.automation.replay import replay_job
         from clickstream_dagster.automation.schedules import (
+            freshness_job,
+            freshness_schedule,
             interval_schedule,
             maintenance_job,
             maintenance_schedule,
             pipeline_job,
         )
+        from clickstream_dagster.checks.freshness import freshness_check
         from clickstream_dagster.resources.spark import SparkEngine
 
         project = self.project(context.project_root)
         job = pipeline_job(project)
         maintenance = maintenance_job(project)
+        freshness = freshness_job(project)
         local = SparkEngine(engine=project.local_engine)
         always = dg.Definitions(
             assets=[
@@ -519,10 +533,12 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
                 lake_events(project, self.spark_engine()),
                 lake_maintenance(project),
             ],
-            jobs=[job, replay_job(project, local), maintenance],
+            asset_checks=[freshness_check(project)],
+            jobs=[job, replay_job(project, local), maintenance, freshness],
             schedules=[
                 interval_schedule(project, job),
                 maintenance_schedule(project, maintenance),
+                freshness_schedule(project, freshness),
             ],
             sensors=[
                 arrival_sensor(project, job),

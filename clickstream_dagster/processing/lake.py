@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -272,6 +273,25 @@ class Lake:
         if not self.has(name):
             return []
         return sorted(file.path for file in self.files(name))
+
+    def newest_arrival(self, since: date) -> datetime | None:
+        """Give when the newest of the events from a day on arrived, None if there is none.
+
+        By the bounds in the manifests of those days: no data file is opened.
+        """
+        from pyiceberg.conversions import from_bytes
+        from pyiceberg.expressions import GreaterThanOrEqual
+        from pyiceberg.types import LongType
+
+        if not self.has("ods_event"):
+            return None
+        table = self.table("ods_event")
+        arrival_id = table.schema().find_field("ingest_timestamp").field_id
+        with self._errors():
+            scan = table.scan(row_filter=GreaterThanOrEqual("event_date", since.isoformat()))
+            bounds = [(task.file.upper_bounds or {}).get(arrival_id) for task in scan.plan_files()]
+        found = [from_bytes(LongType(), bound) for bound in bounds if bound is not None]
+        return datetime.fromtimestamp(max(found) / 1000, UTC) if found else None
 
     def snapshot(self, name: str) -> int | None:
         """Give the id of the current snapshot of a table, None before the first one."""

@@ -74,7 +74,7 @@
 #}
 {% macro default__get_where_subquery(relation) %}
     {%- set where = config.get("where", "") -%}
-    {%- set of_rows = ["not_null", "accepted_values", "accepted_range", "relationships"] -%}
+    {%- set of_rows = ["not_null", "accepted_values", "accepted_range", "relationships_in_app"] -%}
     {%- if where -%}
         {%- do return("(select * from " ~ relation ~ " where " ~ where ~ ") as tested") -%}
     {%- elif tests_everything() -%}

@@ -35,6 +35,15 @@
 {%- endmacro %}
 
 
+{#
+  When something was known, in ms: at `time`, or when the event arrived, if that is sooner. A client's
+  clock may be years ahead, and what it sent must not stay the latest for ever.
+#}
+{% macro known_at(time, arrival) %}
+    case when {{ time }} > {{ arrival }} then {{ arrival }} else {{ time }} end
+{%- endmacro %}
+
+
 {# Day of an event in the reporting time zone. #}
 {% macro report_day(event_date, ms) %}
     {%- if var("time_zone") == "UTC" -%}

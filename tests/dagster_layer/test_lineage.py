@@ -12,8 +12,6 @@ from clickstream_dagster.assets.manifest import MANIFEST
 EVENTS = dg.AssetKey(["demo", "ods_event"])
 # What counts rows comes from no column.
 COUNTS = {
-    ("clickstream_retention_view", "returned_user_count"),
-    ("clickstream_retention_view", "total_users"),
     ("clickstream_lifecycle_daily_view", "sum"),
     ("clickstream_lifecycle_weekly_view", "sum"),
 }

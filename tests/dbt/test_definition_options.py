@@ -151,6 +151,28 @@ def test_a_warehouse_of_an_earlier_version_is_made_anew(new_models: Callable[[],
     assert models.everything() == expected
 
 
+def test_a_table_of_an_earlier_form_is_made_anew_and_no_other(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    write(models.sink, EVENTS)
+    models.run()
+    expected = models.everything()
+    write(models.sink, [event("late", "2024-05-03 10:00", "late", app="late")])
+    models.query(f"alter table {PROJECT}.clickstream_path_base drop column next_view")
+    models.query(
+        f"update {PROJECT}.clickstream_load_state"
+        " set definitions = replace(definitions, '3 ', '2 ') where model = 'clickstream_path_base'"
+    )
+    models.run()
+    loads = "count(distinct load_id)"
+    assert models.rows("clickstream_path_base", loads) == [(1,)]
+    assert models.rows("clickstream_event_base", loads) == [(2,)]
+    assert models.rows("clickstream_session_base", loads) == [(2,)]
+    table = "clickstream_path_transition_daily"
+    assert models.rows(table, "* exclude (load_id)", "app_id <> 'late'") == expected[table]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

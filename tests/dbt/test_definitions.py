@@ -128,6 +128,31 @@ EVENTS = [
           }),
     event("a", "2024-05-02 10:00", "c", app="attributes",
           attributes={"score": {"double_value": 0.25}}),
+    # Clocks that are years ahead: nothing was set later than it arrived.
+    event("a", "2099-05-01 10:00", "z", app="clocks", ingest_timestamp=ms("2024-05-02 10:00"),
+          attributes={
+              "stamped": {"string_value": "wrong", "set_timestamp_micros": ms("2099-05-01") * 1000},
+              "bare": {"string_value": "wrong"},
+          }),
+    event("a", "2024-05-03 10:00", "b", app="clocks", user_id="1",
+          attributes={
+              "stamped": {"string_value": "right", "set_timestamp_micros": ms("2024-05-03") * 1000},
+              "bare": {"string_value": "right"},
+              "mixed": {"string_value": "unstamped"},
+              "day": {"string_value": "wrong", "set_timestamp_micros": ms("2099-05-03") * 1000},
+          }),
+    event("a", "2024-05-03 11:00", "a", app="clocks",
+          attributes={
+              "mixed": {"string_value": "sooner", "set_timestamp_micros": ms("2024-05-02") * 1000},
+              "day": {"string_value": "right",
+                      "set_timestamp_micros": ms("2024-05-03 11:00") * 1000},
+          }),
+    event("a", "2099-05-03 10:00", "c", app="clocks", user_id="old",
+          ingest_timestamp=ms("2024-05-02 10:00")),
+    event("a", "2024-05-03 12:00", "d", app="clocks", user_id="ahead", user="u2",
+          ingest_timestamp=ms("2024-05-03 10:00")),
+    event("a", "2024-05-03 11:00", "e", app="clocks", user_id="known", user="u2",
+          attributes={"plan": "x"}),
     # Parameters of every type.
     event("typed", "2024-05-01 10:00", "a", app="types", session=None,
           params=[
@@ -323,6 +348,25 @@ def test_weekly_stages_follow_iso_weeks_over_the_new_year(models: Models) -> Non
         ("weeks", date(2025, 1, 13), "0-CHURN", -1),
         ("weeks", date(2025, 1, 20), "3-RETURN", 1),
         ("weeks", date(2025, 1, 27), "0-CHURN", -1),
+    ]
+
+
+def test_a_clock_that_is_ahead_does_not_keep_an_attribute_for_ever(models: Models) -> None:
+    columns = "custom_attr_key, custom_attr_value"
+    assert models.rows("clickstream_user_attr_view", columns, "app_id = 'clocks'") == [
+        ("bare", "right"),
+        ("day", "right"),
+        ("mixed", "unstamped"),  # set when its event happened
+        ("plan", "x"),
+        ("stamped", "right"),
+    ]
+
+
+def test_a_clock_that_is_ahead_does_not_keep_a_user_id_for_ever(models: Models) -> None:
+    columns = "distinct user_pseudo_id, user_id"
+    assert models.rows("clickstream_user_attr_view", columns, "app_id = 'clocks'") == [
+        ("u1", "1"),
+        ("u2", "known"),
     ]
 
 

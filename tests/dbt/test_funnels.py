@@ -1,14 +1,16 @@
 """Funnels that a project declares: who gets to which step."""
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from clickstream_dagster.errors import SettingError
-from clickstream_dagster.resources.definitions import read_definitions
+from clickstream_dagster.resources.definitions import Definitions, read_definitions
+from clickstream_dagster.resources.funnels import funnels_of
 from tests.dbt.conftest import Models
-from tests.dbt.model_input import event, write
+from tests.dbt.model_input import PROJECT, drop, event, traffic, write
 
 FUNNELS = """
 funnels:
@@ -90,7 +92,12 @@ def models(new_models: Callable[[], Models], tmp_path_factory: pytest.TempPathFa
     models = new_models()
     models.definitions = read_definitions(file)
     write(models.sink, EVENTS)
-    models.dbt("run", "--select", "clickstream_event_base", "clickstream_funnels")
+    models.dbt(
+        "run",
+        "--select",
+        *("clickstream_event_base", "clickstream_user_day_base"),
+        *("clickstream_funnels", "clickstream_funnel_daily"),
+    )
     return models
 
 
@@ -126,6 +133,90 @@ def test_no_event_counts_for_two_steps(models: Models) -> None:
 
 def test_conditions_compare_numbers_by_value_and_texts_as_sent(models: Models) -> None:
     assert funnel(models, "chosen") == [(None, 1, "search", 6), (None, 2, "order", 2)]
+
+
+def test_users_are_told_by_the_day_of_their_first_step(models: Models) -> None:
+    columns = "funnel, dimension, dimension_value, step, user_count, share_of_first_step"
+    days = models.rows("clickstream_funnel_daily", f"{columns}, report_date", "app_id = 'shop'")
+    assert days == [(*row, date(2024, 5, 1)) for row in models.rows("clickstream_funnels", columns)]
+
+
+BY_DAY = ("clickstream_event_base", "clickstream_user_day_base", "clickstream_funnel_daily")
+
+
+def days_of(models: Models, columns: str = "report_date, step_1, step_2, load_id") -> list[tuple]:
+    return models.query(
+        f"select {columns} from (pivot (select report_date, step, user_count, load_id"
+        f" from {PROJECT}.clickstream_funnel_daily) on 'step_' || step using max(user_count))"
+        " order by all"
+    )
+
+
+def test_a_step_counts_on_the_day_of_the_first_one_however_late_it_comes(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    models.definitions = Definitions(
+        funnels=funnels_of([{"name": "f", "window_minutes": 2880, "steps": ["open", "pay"]}])
+    )
+
+    def at(number: int, name: str, user: str = "u1", time: str = "10:00", **fields):
+        id_ = f"{user}{name}{number}{time}"
+        return event(name, f"2024-05-{number:02} {time}", id_, user=user, **fields)
+
+    write(models.sink, [at(1, "open"), at(2, "open"), at(3, "look"), at(9, "open"), at(9, "pay")])
+    models.follow(*BY_DAY)
+    first = [(date(2024, 5, 1), 1, 0, 1), (date(2024, 5, 2), 1, 0, 1), (date(2024, 5, 9), 1, 1, 1)]
+    assert days_of(models) == first
+    # Within two days of the first step on 2 May, beyond those of 1 May; 9 May is not opened.
+    write(models.sink, [at(3, "pay", time="11:00", batch="late")])
+    models.follow(*BY_DAY)
+    assert days_of(models) == [
+        (date(2024, 5, 1), 1, 0, 2),
+        (date(2024, 5, 2), 1, 1, 2),
+        (date(2024, 5, 9), 1, 1, 1),
+    ]
+    drop(models.sink, "late")
+    models.follow(*BY_DAY)
+    columns = "report_date, step_1, step_2"
+    assert days_of(models, columns) == [row[:3] for row in first]
+    # Nobody is left on a day.
+    write(models.sink, [at(20, "open", batch="late")])
+    models.follow(*BY_DAY)
+    assert days_of(models, columns)[-1] == (date(2024, 5, 20), 1, 0)
+    drop(models.sink, "late")
+    models.follow(*BY_DAY)
+    assert days_of(models, columns) == [row[:3] for row in first]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_days_of_funnels_follow_batches_as_built_from_nothing(
+    new_models: Callable[[], Models], zone: str
+) -> None:
+    models = new_models()
+    models.definitions = Definitions(
+        time_zone=zone,
+        funnels=funnels_of(
+            [
+                {
+                    "name": "click",
+                    "by": "platform",
+                    "window_minutes": 1500,
+                    "steps": ["_session_start", "_page_view", "click"],
+                },
+                {"name": "soon", "window_minutes": 5, "steps": ["_page_view", "_page_view"]},
+            ]
+        ),
+    )
+    for number in (3, 1, 2):
+        write(models.sink, traffic(number))
+        models.follow(*BY_DAY)
+    drop(models.sink, "b3")
+    models.follow(*BY_DAY)
+    found = models.rows("clickstream_funnel_daily", "* exclude (load_id)")
+    models.dbt("run", "--full-refresh", "--select", *BY_DAY)
+    assert found == models.rows("clickstream_funnel_daily", "* exclude (load_id)")
+    assert len(found) > 50
 
 
 @pytest.mark.parametrize(

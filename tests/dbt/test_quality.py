@@ -33,6 +33,7 @@ DAMAGES = [
     ("update {t} set session_count = 7 where {day}", "clickstream_engagement_daily", "sessions_of"),
     ("update {t} set event_count = 7 where {day}", "clickstream_session_base", "events_of_sess"),
     ("update {t} set user_pseudo_id = 'x' where {day}", "clickstream_session_base", "relation"),
+    ("update {t} set app_id = 'other' where {day}", "clickstream_session_base", "relation"),
     ("update {t} set event_name = null where {day}", "clickstream_event_base", "not_null"),
 ]
 

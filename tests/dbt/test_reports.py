@@ -1,10 +1,11 @@
 """The reports' metrics on small input, computed by hand."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
+from clickstream_dagster.resources.definitions import Definitions
 from tests.dbt.conftest import Models
 from tests.dbt.model_input import drop, event, write
 
@@ -28,11 +29,12 @@ EVENTS = [
     at(8, "u3", app="active"),
     at(30, "u3", app="active"),
     at(31, "u4", app="active"),
-    # Sessions of one day: two of u1, one of them engaged, one of u2 on another platform.
+    # Sessions of one day: two of u1, one of them engaged, and one each of u1 and u2 on iOS.
     at(1, "u1", app="engaged", session="a", name="_page_view", params={"_page_title": "A"}),
     at(1, "u1", app="engaged", session="a", name="_page_view", time="10:05"),
     at(1, "u1", app="engaged", session="b"),
     at(1, "u2", app="engaged", session="c", platform="iOS"),
+    at(1, "u1", app="engaged", session="d", time="12:00", platform="iOS"),
     at(
         1,
         "u1",
@@ -42,11 +44,14 @@ EVENTS = [
         time="10:06",
         params={"_engagement_time_msec": 9_000},
     ),
-    # Paths: Home, then Cart, a click, then Cart again.
+    # Paths: Home, Cart, a click, Cart again; Pay after midnight, then a page without a name.
     at(1, "u1", app="paths", name="_page_view", params={"_page_title": "Home"}),
     at(1, "u1", app="paths", name="_page_view", time="10:01", params={"_page_title": "Cart"}),
     at(1, "u1", app="paths", time="10:02"),
     at(1, "u1", app="paths", name="_page_view", time="10:03", params={"_page_title": "Cart"}),
+    at(2, "u1", app="paths", name="_page_view", time="00:01", params={"_page_title": "Pay"}),
+    at(2, "u1", app="paths", name="_page_view", time="00:02"),
+    at(2, "u1", app="paths", name="_page_view", time="00:03", params={"_page_title": "Home"}),
     # Users with and without attributes.
     at(
         1,
@@ -99,20 +104,69 @@ def test_active_users_of_the_day_the_week_and_the_month(models: Models) -> None:
 
 def test_engagement_of_the_sessions_of_a_day(models: Models) -> None:
     rows = models.rows("clickstream_engagement_daily", "* exclude (load_id)", "app_id = 'engaged'")
-    web = (2, 1, 1, 2, 9_000, 1, 0.5, 2.0, 1.0, 4_500.0, 9_000.0, 2.0)
-    ios = (1, 0, 1, 0, 0, 1, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+    web = (2, 1, 1, 2, 9_000, 1, 0.5, 2.0, 1.0, 4_500.0, 9_000.0, 2.0, 1.0)
+    ios = (2, 0, 2, 0, 0, 2, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     assert rows == [("engaged", day(1), "Web", *web), ("engaged", day(1), "iOS", *ios)]
 
 
-def test_transitions_are_edges_between_neighbours_in_a_session(models: Models) -> None:
-    columns = "node_type, step, source, target, transition_count, user_count"
-    rows = models.rows("clickstream_path_transition_daily", columns, "app_id = 'paths'")
+def test_a_user_of_two_platforms_is_one_user_of_the_app(models: Models) -> None:
+    columns = (
+        "report_date, session_count, engaged_session_count, session_views, user_count,"
+        " sessions_per_user, engagement_time_per_user, views_per_session"
+    )
+    rows = models.rows("clickstream_engagement_overall_daily", columns, "app_id = 'engaged'")
+    assert rows == [(day(1), 4, 1, 2, 2, 2.0, 4_500.0, 0.5)]
+
+
+def test_active_users_are_told_with_their_first_day_and_type(models: Models) -> None:
+    columns = "report_date, user_pseudo_id, user_id, first_touch_date, user_type, event_count"
+    rows = models.rows("clickstream_active_users", columns, "app_id = 'gained'")
     assert rows == [
-        ("event", 1, "_page_view", "_page_view", 1, 1),
-        ("event", 2, "_page_view", "click", 1, 1),
-        ("event", 3, "click", "_page_view", 1, 1),
-        ("view", 1, "Home", "Cart", 1, 1),
+        (day(1), "u1", "8", day(1), "new", 1),
+        (day(1), "u2", "7", day(1), "new", 1),
+        (day(2), "u1", "8", day(1), "existing", 1),
     ]
+
+
+def test_events_are_told_with_the_type_of_their_user(models: Models) -> None:
+    columns = "event_date, event_id, event_name, platform, user_type, user_id"
+    where = "app_id = 'gained' and event_date = date '2024-05-02'"
+    rows = models.rows("clickstream_activity_events", columns, where)
+    assert rows == [(day(2), "u12click10:00", "click", "Web", "existing", "8")]
+    rows = models.rows("clickstream_activity_events", "user_type, count(*)", "true group by all")
+    assert (
+        models.rows(
+            "clickstream_activity_daily", "user_type, sum(event_count)", "true group by all"
+        )
+        == rows
+    )
+
+
+def test_transitions_are_edges_between_neighbours_in_a_session(models: Models) -> None:
+    columns = "report_date, step, source, target, transition_count, user_count"
+    where = "app_id = 'paths' and node_type = '{}'"
+    rows = models.rows("clickstream_path_transition_daily", columns, where.format("event"))
+    assert rows == [
+        (day(1), 1, "_page_view", "_page_view", 1, 1),
+        (day(1), 2, "_page_view", "click", 1, 1),
+        (day(1), 3, "click", "_page_view", 1, 1),
+        (day(1), 4, "_page_view", "_page_view", 1, 1),
+        (day(2), 5, "_page_view", "_page_view", 1, 1),
+        (day(2), 6, "_page_view", "_page_view", 1, 1),
+    ]
+    # What is no view, as the click in the cart, does not part two views.
+    rows = models.rows("clickstream_path_transition_daily", columns, where.format("view"))
+    assert rows == [
+        (day(1), 1, "Home", "Cart", 1, 1),
+        (day(1), 2, "Cart", "Cart", 1, 1),
+        (day(1), 3, "Cart", "Pay", 1, 1),
+    ]
+
+
+def test_the_seeds_path_view_names_the_screen_of_the_very_next_event(models: Models) -> None:
+    columns = "event_rank, current_screen, next_screen"
+    rows = models.rows("clickstream_path_view", columns, "app_id = 'paths' and event_rank < 5")
+    assert rows == [(1, "Home", "Cart"), (2, "Cart", None), (3, None, "Cart"), (4, "Cart", "Pay")]
 
 
 def test_events_by_name_and_type_of_user(models: Models) -> None:
@@ -145,7 +199,8 @@ def test_events_of_the_last_7_and_30_days(models: Models) -> None:
 
 def test_retention_is_the_share_of_the_cohort(models: Models) -> None:
     columns = "first_date, day_diff, report_date, retention_rate"
-    rows = models.rows("clickstream_retention_rate", columns, "app_id = 'active'")
+    where = "app_id = 'active' and returned_user_count > 0"
+    rows = models.rows("clickstream_retention_rate", columns, where)
     assert rows == [
         (day(1), 0, day(1), 1.0),
         (day(1), 1, day(2), 0.5),
@@ -153,6 +208,98 @@ def test_retention_is_the_share_of_the_cohort(models: Models) -> None:
         (day(8), 0, day(8), 1.0),
         (day(8), 22, day(30), 1.0),
         (day(31), 0, day(31), 1.0),
+    ]
+
+
+def test_a_day_on_which_nobody_returned_counts_in_the_retention_of_cohorts(models: Models) -> None:
+    """Up to the last day of the app with an event, and no further than the horizon."""
+    columns = "first_date, count(*), min(day_diff), max(day_diff), max(report_date)"
+    rows = models.query(
+        f"select {columns} from clickstream_retention_rate where app_id = 'active'"
+        " group by first_date order by first_date"
+    )
+    assert rows == [
+        (day(1), 31, 0, 30, day(31)),
+        (day(8), 24, 0, 23, day(31)),
+        (day(31), 1, 0, 0, day(31)),
+    ]
+    # The cohorts of 1 and 8 May have 0.5 and nobody on day 7.
+    columns = "returned_user_count, total_users, retention_rate"
+    rows = models.rows("clickstream_retention_rate", columns, "app_id = 'active' and day_diff = 7")
+    assert rows == [(0, 1, 0.0), (1, 2, 0.5)]
+
+
+def test_a_clock_that_is_ahead_adds_no_days_to_come_to_cohorts(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    models.definitions = Definitions(retention_days=2)
+    ahead = event("click", "9998-05-01 10:00", "ahead", user="u2")
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    now = event("click", round(today.timestamp() * 1000), "now")
+    write(models.sink, [at(1, "u1"), at(8, "u3"), at(9, "u3"), now, ahead])
+    models.run()
+    columns = "first_date, day_diff, returned_user_count"
+    assert models.rows("clickstream_retention_rate", columns) == [
+        (day(1), 0, 1),
+        (day(1), 1, 0),
+        (day(1), 2, 0),
+        (day(8), 0, 1),
+        (day(8), 1, 1),
+        (day(8), 2, 0),
+        (date(9998, 5, 1), 0, 1),
+    ]
+
+
+def test_a_cohort_of_today_has_no_days_to_come(new_models: Callable[[], Models]) -> None:
+    models = new_models()
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    ahead = event("click", "9998-05-01 10:00", "ahead", user="u2")
+    write(models.sink, [event("click", round(today.timestamp() * 1000), "now"), ahead])
+    models.run()
+    rows = models.rows("clickstream_retention_rate", "first_date, day_diff")
+    assert rows == [(today.date(), 0), (date(9998, 5, 1), 0)]
+
+
+def test_cohorts_follow_a_first_day_that_a_late_event_moves(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    write(models.sink, [at(5, "u1"), at(20, "u1"), at(5, "u2"), at(31, "u2")])
+    models.run()
+    columns = "first_date, day_diff, returned_user_count, total_users"
+    first = [(day(5), 0, 2, 2), (day(5), 15, 1, 2), (day(5), 26, 1, 2)]
+    assert models.rows("clickstream_retention_view", columns) == first
+    write(models.sink, [at(2, "u1", batch="late")])
+    models.follow()
+    assert models.rows("clickstream_retention_view", columns) == [
+        (day(2), 0, 1, 1),
+        (day(2), 3, 1, 1),
+        (day(2), 18, 1, 1),
+        (day(5), 0, 1, 1),
+        (day(5), 26, 1, 1),
+    ]
+    drop(models.sink, "late")
+    models.follow()
+    assert models.rows("clickstream_retention_view", columns) == first
+
+
+def test_the_retention_of_a_day_is_rebuilt_for_the_days_that_a_load_touches(
+    new_models: Callable[[], Models],
+) -> None:
+    models = new_models()
+    models.definitions = Definitions(retention_days=3)
+    write(models.sink, [at(1, "u1"), at(2, "u1"), at(20, "u1"), at(20, "u2"), at(22, "u2")])
+    models.run()
+    write(models.sink, [at(21, "u2", session="s21")])
+    models.follow()
+    columns = "report_date, first_date, returned_user_count, load_id"
+    assert models.rows("clickstream_retention_daily", columns) == [
+        (day(1), day(1), 1, 1),
+        (day(2), day(1), 1, 1),
+        (day(20), day(20), 1, 1),
+        (day(21), day(20), 1, 2),
+        (day(22), day(20), 1, 2),  # as far as a first day that moves would be counted
     ]
 
 

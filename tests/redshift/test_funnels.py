@@ -14,7 +14,11 @@ from tests.redshift.conftest import Warehouse
 
 pytestmark = pytest.mark.heavy
 
-MODELS = ("run", "--select", "clickstream_event_base", "clickstream_funnels")
+MODELS = (
+    *("run", "--select", "clickstream_event_base", "clickstream_user_day_base"),
+    *("clickstream_funnels", "clickstream_funnel_daily"),
+)
+RELATIONS = {"clickstream_funnels": "*", "clickstream_funnel_daily": "* exclude (load_id)"}
 # Of a key that was sent twice the first value counts.
 SENT_TWICE = [
     event("search", "2024-05-02 10:00", "t1", user="yes", params=[("word", "x"), ("word", "y")]),
@@ -42,15 +46,36 @@ def test_funnels_are_duckdbs(warehouse: Warehouse, tmp_path: Path) -> None:
         tmp_path / "lake", PROJECT, tmp_path / "warehouse.duckdb", definitions=definitions
     )
     run_dbt([*MODELS, "--quiet"], local)
-    with duckdb.connect(str(local.file)) as connection:
-        wanted = connection.execute(
-            f"select * from {PROJECT}.clickstream_funnels order by all"
-        ).fetchall()
+
+    def rows(relation: str) -> list[tuple]:
+        with duckdb.connect(str(local.file)) as connection:
+            return connection.execute(
+                f"select {RELATIONS[relation]} from {PROJECT}.{relation} order by all"
+            ).fetchall()
+
+    def must_be_equal() -> None:
+        for relation, columns in RELATIONS.items():
+            assert warehouse.rows(relation, columns) == rows(relation)
 
     warehouse.write(events)
     warehouse.load()
     warehouse.dbt(*MODELS, *dbt_vars(definitions))
-    assert warehouse.rows("clickstream_funnels") == wanted
+    must_be_equal()
     found = warehouse.rows("clickstream_funnels", "funnel, step, user_count")
     assert {row[0] for row in found} == {"note", "quick", "twice", "chosen", "sent_twice"}
     assert [row[1:] for row in found if row[0] == "sent_twice"] == [(1, 1), (2, 1)]
+
+    # A step that comes late counts on the day of the first one.
+    late = [event("note_create", "2024-05-03 10:00", "late", user="skipped")]
+    late += [event("add_button_click", "2024-05-03 09:00", "later", user="skipped")]
+    warehouse.write(late)
+    warehouse.load()
+    warehouse.dbt(*MODELS, *dbt_vars(definitions))
+    write(tmp_path / "lake", late)
+    run_dbt([*MODELS, "--quiet"], local)
+    must_be_equal()
+    where = "funnel = 'note' and dimension_value = 'Web' and step = 3 order by all"
+    found = warehouse.engine.query(
+        f"select user_count, load_id from {PROJECT}.clickstream_funnel_daily where {where}"
+    )
+    assert found == [(2, 2)]

@@ -13,9 +13,11 @@
     meta.dated     event_date or report_date, if the model has one
     meta.awaits    other models that it reads: it takes in no load that one of them lacks
     meta.reaches   for how many days after it a touched day is counted in: those are rebuilt, too
+    meta.reaches_back  the same for days before it
     meta.notes     report_date or first_active_date, if other models count the rows of this one by
                    that day: the days that rows leave are noted as removals
     meta.defined_by  names of the definitions that the model's rows depend on (ledger.sql)
+    meta.form      number of the table's form, 2 if it says none (ledger.sql)
 #}
 
 {#
@@ -122,36 +124,48 @@
     union
     select {{ key }} from {{ ledger("removal") }}
     where load_id > {{ loads.after }} and load_id <= {{ loads.upto }} {{ on_whole_days() }}
-    {%- if config.meta_get("reaches") %}
+    {%- if config.meta_get("reaches") or config.meta_get("reaches_back") %}
     union
-    select later.app_id, later.report_date
-    from {{ ref(config.meta_get("follows")) }} as later
+    select near.app_id, near.report_date
+    from {{ ref(config.meta_get("follows")) }} as near
     inner join (
         select app_id, report_date from {{ ref(config.meta_get("follows")) }}
         where load_id > {{ loads.after }} and load_id <= {{ loads.upto }}
         union
         select app_id, report_date from {{ ledger("removal") }}
         where load_id > {{ loads.after }} and load_id <= {{ loads.upto }}
-    ) as sooner
+    ) as loaded
         on
-            later.app_id = sooner.app_id
-            and later.report_date > sooner.report_date
-            and later.report_date <= {{
-                dbt.dateadd("day", config.meta_get("reaches"), "sooner.report_date")
+            near.app_id = loaded.app_id
+            and near.report_date >= {{
+                dbt.dateadd("day", -config.meta_get("reaches_back", 0), "loaded.report_date")
             }}
-    where {{ in_ranges("later.report_date", touched_ranges(loads)) }}
+            and near.report_date <= {{
+                dbt.dateadd("day", config.meta_get("reaches", 0), "loaded.report_date")
+            }}
+    where {{ in_ranges("near.report_date", touched_ranges(loads)) }} {{ on_whole_days("near.") }}
     {%- endif %}
 {%- endmacro %}
 
 
-{# Where the key has a day and the parent its events: leaves out days that lack some of them. #}
-{% macro on_whole_days() %}
+{# Where the key has a day and the model reads events: leaves out days that lack some of them. #}
+{% macro on_whole_days(alias="") %}
     {%- set day = config.meta_get("dated") -%}
-    {%- set events = ["clickstream_event_base", "clickstream_path_base"] -%}
-    {%- if day in config.meta_get("reopens") and config.meta_get("follows") in events -%}
-        {{ has_all_events(day) }}
+    {%- if day in config.meta_get("reopens") and reads_events() -%}
+        {{ has_all_events(alias ~ day) }}
     {%- endif -%}
 {%- endmacro %}
+
+
+{# Whether the model that is built reads events, and not only what has been made of them. #}
+{% macro reads_events() %}
+    {%- for node in model.depends_on.nodes
+        if node.split(".")[-1] in ["ods_event", "clickstream_event_base", "clickstream_path_base"]
+    -%}
+        {%- do return(true) -%}
+    {%- endfor -%}
+    {%- do return(false) -%}
+{% endmacro %}
 
 
 {# The relation that tells which keys a load has brought: the parent, whose rows have load_id. #}
@@ -211,7 +225,10 @@
     {%- endset -%}
     {%- set ranges = [] -%}
     {%- for range in run_query(query).rows -%}
-        {%- do ranges.append((range[0], day_after(range[1], config.meta_get("reaches", 0)))) -%}
+        {%- do ranges.append((
+            day_after(range[0], -config.meta_get("reaches_back", 0)),
+            day_after(range[1], config.meta_get("reaches", 0)),
+        )) -%}
     {%- endfor -%}
     {%- do return(merged(ranges)) -%}
 {%- endmacro %}

@@ -99,15 +99,15 @@
 
 {#
   The definitions that this model is made by, as text: those that `meta.defined_by` names, its
-  ancestors' included. The number is of the tables' form: raised whenever the SQL of base models
-  changes in a way that rows of an earlier version do not fit.
+  ancestors' included. The number is of the table's form: `meta.form` is raised whenever the SQL of
+  a model, or of one before it, changes in a way that rows of an earlier version do not fit.
 #}
 {% macro definitions_of_model() %}
     {%- set values = {} -%}
     {%- for name in config.meta_get("defined_by", []) -%}
         {%- do values.update({name: var(name)}) -%}
     {%- endfor -%}
-    {%- do return("2 " ~ tojson(values, sort_keys=true)) -%}
+    {%- do return(config.meta_get("form", 2) ~ " " ~ tojson(values, sort_keys=true)) -%}
 {% endmacro %}
 
 

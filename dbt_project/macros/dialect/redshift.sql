@@ -283,12 +283,7 @@
 {# Expired days have no events; sessions, users and days are kept, and what is made of those alone can
    start over. #}
 {% macro redshift__must_have_the_whole_history() %}
-    {%- set events = ["ods_event", "clickstream_event_base", "clickstream_path_base"] -%}
-    {%- set reads = [] -%}
-    {%- for node in model.depends_on.nodes if node.split(".")[-1] in events -%}
-        {%- do reads.append(node) -%}
-    {%- endfor -%}
-    {%- if reads -%}
+    {%- if reads_events() -%}
         {%- set before = run_query(
             "select cast(max(before) as varchar(10)) from " ~ of_loader("expiry")
         ).rows[0][0] -%}

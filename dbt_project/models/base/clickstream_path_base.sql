@@ -3,6 +3,7 @@
     "follows": "clickstream_session_base",
     "reopens": ["app_id", "session_key", "user_pseudo_id"],
     "dated": "event_date",
+    "form": 3,
 }) }}
 {{ partitioned_by("app_id", "month(event_date)") }}
 
@@ -11,10 +12,15 @@
 {%- set in_session -%}
     partition by app_id, user_pseudo_id, session_key order by event_timestamp, event_id
 {%- endset %}
+{%- set among_views -%}
+    partition by app_id, user_pseudo_id, session_key, is_view order by event_timestamp, event_id
+{%- endset %}
 
 -- The sessions tell which events to read again: depends_on {{ ref("clickstream_session_base") }}
 with events as (
-    select e.*
+    select
+        e.*,
+        case when {{ is_view_event("e.event_name") }} then 1 else 0 end as is_view
     from {{ ref("clickstream_event_base") }} as e
     {{ reopened(loads, "e") }}
 )
@@ -35,6 +41,8 @@ select
     lead(event_name) over ({{ in_session }}) as next_event,
     lag(view_name) over ({{ in_session }}) as previous_screen,
     lead(view_name) over ({{ in_session }}) as next_screen,
+    case when is_view = 1 then row_number() over ({{ among_views }}) end as view_rank,
+    case when is_view = 1 then lead(view_name) over ({{ among_views }}) end as next_view,
     report_date,
     cast({{ loads.upto }} as bigint) as load_id
 from events

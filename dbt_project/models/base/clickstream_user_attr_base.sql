@@ -1,6 +1,7 @@
 {{ config(meta={
     "follows": "clickstream_user_attr_day_base",
     "reopens": ["app_id", "user_pseudo_id"],
+    "form": 3,
 }) }}
 {{ partitioned_by("app_id") }}
 

@@ -2,10 +2,16 @@
     "follows": "clickstream_event_base",
     "reopens": ["app_id", "user_pseudo_id", "event_date"],
     "dated": "event_date",
+    "form": 3,
 }) }}
 {{ partitioned_by("app_id", "month(event_date)") }}
 
 {%- set loads = loads_to_take_in() %}
+{%- set set_at -%}
+    coalesce(
+        {{ nested("e.item.value.set_timestamp_micros", "int") }}, e.event_timestamp * 1000
+    )
+{%- endset %}
 
 with events as (
     select e.*
@@ -20,8 +26,7 @@ attributes as (
         event_date,
         {{ nested("e.item.key", "string") }} as attr_key,
         {{ value_text("e.item.value") }} as attr_value,
-        coalesce({{ nested("e.item.value.set_timestamp_micros", "int") }}, -1)
-            as set_timestamp_micros,
+        {{ known_at(set_at, "e.ingest_timestamp * 1000") }} as set_timestamp_micros,
         event_timestamp,
         event_id
     from {{ unnested("events", "user_properties") }} as e

@@ -3,6 +3,7 @@
     "follows": "clickstream_user_day_base",
     "reopens": ["app_id", "user_pseudo_id"],
     "notes": "first_active_date",
+    "form": 3,
 }) }}
 {{ partitioned_by("app_id") }}
 
@@ -23,7 +24,10 @@ numbered as (
         ) as nth_touch,
         row_number() over (
             partition by app_id, user_pseudo_id
-            order by case when last_user_id is null then 1 else 0 end, report_date desc
+            order by
+                case when last_user_id is null then 1 else 0 end,
+                last_login_timestamp desc,
+                report_date desc
         ) as nth_login_from_last
     from days
 )

@@ -3,6 +3,7 @@
     "follows": "clickstream_event_base",
     "reopens": ["app_id", "user_pseudo_id", "report_date"],
     "dated": "report_date",
+    "form": 3,
 }) }}
 {{ partitioned_by("app_id", "month(report_date)") }}
 
@@ -17,7 +18,8 @@ with events as (
         e.*,
         nullif(e.user_id, '') as known_user_id,
         case when {{ is_one_of("e.event_name", var("first_touch_events")) }} then 1 else 0 end
-            as is_first_touch
+            as is_first_touch,
+        {{ known_at("e.event_timestamp", "e.ingest_timestamp") }} as known_timestamp
     from {{ ref("clickstream_event_base") }} as e
     {{ reopened(loads, "e") }}
 ),
@@ -33,6 +35,7 @@ numbered as (
             partition by app_id, user_pseudo_id, report_date
             order by
                 case when known_user_id is null then 1 else 0 end,
+                known_timestamp desc,
                 event_timestamp desc,
                 event_id desc
         ) as nth_login_from_last
@@ -79,6 +82,8 @@ select
     max(case when nth_touch = 1 then traffic_source_medium end) as touch_traffic_source_medium,
     max(case when nth_touch = 1 then traffic_source_name end) as touch_traffic_source_name,
     max(case when nth_login_from_last = 1 then known_user_id end) as last_user_id,
+    max(case when nth_login_from_last = 1 and known_user_id is not null then known_timestamp end)
+        as last_login_timestamp,
     cast({{ loads.upto }} as bigint) as load_id
 from numbered
 group by app_id, user_pseudo_id, report_date

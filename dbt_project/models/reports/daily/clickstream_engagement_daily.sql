@@ -2,6 +2,7 @@
     "follows": "clickstream_session_base",
     "reopens": ["app_id", "report_date"],
     "dated": "report_date",
+    "form": 3,
     "defined_by": [
         "engaged_session_ms",
         "engaged_session_views",
@@ -12,47 +13,4 @@
 }) }}
 {{ partitioned_by("app_id", "month(report_date)") }}
 
-{%- set loads = loads_to_take_in() %}
-
-with sessions as (
-    select
-        s.*,
-        case when {{ is_engaged("s.session_duration", "s.session_views") }} then 1 else 0 end
-            as is_engaged
-    from {{ ref("clickstream_session_base") }} as s
-    {{ reopened(loads, "s") }}
-),
-
-days as (
-    select
-        app_id,
-        report_date,
-        platform,
-        count(*) as session_count,
-        cast(sum(is_engaged) as bigint) as engaged_session_count,
-        cast(sum(session_views) as bigint) as session_views,
-        cast(sum(session_engagement_time) as bigint) as session_engagement_time,
-        count(distinct user_pseudo_id) as user_count
-    from sessions
-    where report_date is not null
-    group by app_id, report_date, platform
-)
-
-select
-    app_id,
-    report_date,
-    platform,
-    session_count,
-    engaged_session_count,
-    session_count - engaged_session_count as bounced_session_count,
-    session_views,
-    session_engagement_time,
-    user_count,
-    {{ ratio("engaged_session_count", "session_count") }} as engagement_rate,
-    {{ ratio("session_count", "user_count") }} as sessions_per_user,
-    {{ ratio("engaged_session_count", "user_count") }} as engaged_sessions_per_user,
-    {{ ratio("session_engagement_time", "session_count") }} as engagement_time_per_session,
-    {{ ratio("session_engagement_time", "user_count") }} as engagement_time_per_user,
-    {{ ratio("session_views", "user_count") }} as views_per_user,
-    cast({{ loads.upto }} as bigint) as load_id
-from days
+{{ engagement_by(["platform"]) }}

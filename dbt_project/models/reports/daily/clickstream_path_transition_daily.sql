@@ -2,6 +2,7 @@
     "follows": "clickstream_path_base",
     "reopens": ["app_id", "report_date"],
     "dated": "report_date",
+    "form": 3,
     "defined_by": ["session_idle_minutes", "time_zone", "view_events"],
 }) }}
 {{ partitioned_by("app_id", "month(report_date)") }}
@@ -20,8 +21,8 @@ edges as (
         report_date,
         platform,
         user_pseudo_id,
-        event_rank,
         'event' as node_type,
+        event_rank as place,
         event_name as source,
         next_event as target
     from steps
@@ -32,12 +33,12 @@ edges as (
         report_date,
         platform,
         user_pseudo_id,
-        event_rank,
         'view' as node_type,
+        view_rank as place,
         current_screen as source,
-        next_screen as target
+        next_view as target
     from steps
-    where current_screen is not null and next_screen is not null
+    where current_screen is not null and next_view is not null
 )
 
 select
@@ -45,7 +46,7 @@ select
     report_date,
     platform,
     node_type,
-    case when event_rank < 10 then event_rank else 10 end as step,
+    case when place < 10 then place else 10 end as step,
     source,
     target,
     count(*) as transition_count,
