@@ -267,7 +267,7 @@ def expire(
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """Take old days out of the events, for good; the lake and the models keep them."""
+    """Take old days out of the events; the lake keeps them, and sessions, users and days stay."""
     from rich.console import Console
 
     from clickstream_dagster.warehouses.redshift import expiry
@@ -321,8 +321,11 @@ def erase(
 
     with plain_errors():
         sql = _sql(database, workgroup, cluster, db_user, secret_arn, region, profile)
-        for relation, rows in expiry.erase_user(sql, project_id, app_id, user).items():
+        erased = expiry.erase_user(sql, project_id, app_id, user)
+        for relation, rows in erased.items():
             typer.echo(f"{relation}: {rows} rows")
+        if not erased:
+            typer.echo(f"nothing is left of {user} in the app {app_id}")
 
 
 def _sql(

@@ -165,7 +165,8 @@ def redshift_expiry(
 
     @dg.asset(
         **_common(project, EXPIRED),
-        description=f"Events of days before the last {days} are taken out; the lake keeps them.",
+        description=f"Events of days before the last {days} are taken out; the lake keeps them, "
+        "and sessions, users and days stay.",
         deps=[project.key(ENGINE, EVENTS)],
     )
     def expire_events(context: dg.AssetExecutionContext, config: Expiry) -> dg.MaterializeResult:

@@ -103,6 +103,26 @@ def test_expire_shows_the_days_that_go(warehouse: Warehouse, command: Command) -
     assert warehouse.events() == []
 
 
+def test_expired_days_are_told_and_come_back(warehouse: Warehouse, command: Command) -> None:
+    assert output(command("bring-back")) == ["nothing has expired"]
+    arguments = ["--sink", warehouse.lake.root, "--manifests", warehouse.copy.manifests, "--users"]
+    warehouse.write([event("a", "2024-05-01 10:00", "e1", attributes={"n": 1})])
+    output(command("load", *arguments))
+    output(command("expire", "--days", "30"))
+    warehouse.drop("b1")
+    warehouse.write([event("a", "2024-05-01 11:00", "e2", user="u2", batch="b2")])
+    told = "2024-05-01 of shop has changed in the lake since it expired: left as it was"
+    assert told in output(command("load", *arguments))
+    assert output(command("erase", "--app", "shop", "--user", "u1")) == ["dim_user: 1 rows"]
+    assert output(command("erase", "--app", "shop", "--user", "u1")) == [
+        "nothing is left of u1 in the app shop"
+    ]
+    (line,) = output(command("bring-back"))
+    assert line.endswith("are loaded again by the next load")
+    output(command("load", *arguments))
+    assert warehouse.events() == [("e2",)]
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "why"),
     [
