@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from clickstream_dagster.warehouses.redshift.expiry import bring_back, expire
-from tests.dbt.model_input import PROJECT
+from tests.dbt.model_input import PROJECT, event
 from tests.redshift.conftest import Warehouse
 from tests.redshift.traffic import traffic
 
@@ -47,3 +47,31 @@ def test_other_definitions_after_an_expiry_need_a_full_refresh(warehouse: Wareho
     warehouse.dbt(*MODELS, *other)
     assert warehouse.rows(*first_day) == [(min(row[2] for row in before[first_day[0]]),)]
     assert warehouse.rows(KNOWN[0], "sum(event_count)") == [(120,)]
+
+def test_a_funnel_of_expired_days_keeps_its_numbers(warehouse: Warehouse) -> None:
+    """A later event reaches back by the funnel's window, to days that have no events any more."""
+    funnel = "{name: buy, window_minutes: 7200, steps: [{event: search}, {event: order}]}"
+    options = ("--vars", f"{{funnels: [{funnel}]}}")
+    bases = ("clickstream_event_base", "clickstream_path_base", *KNOWN)
+    models = ("run", "--select", *bases, "clickstream_funnel_daily")
+    first = [
+        event("search", "2024-05-01 10:00", "a1", user="a"),
+        event("order", "2024-05-01 10:01", "a2", user="a"),
+        event("search", "2024-05-05 10:00", "b1", user="b"),
+    ]
+    warehouse.write(first)
+    warehouse.load()
+    warehouse.dbt(*models, *options)
+    columns = "report_date, step, user_count"
+    before = warehouse.rows("clickstream_funnel_daily", columns)
+    expire(warehouse.sql, PROJECT, 1, date(2024, 5, 6), dry_run=False)
+    assert warehouse.rows("clickstream_event_base", "count(*)") == [(1,)]
+
+    warehouse.write([event("order", "2024-05-05 11:00", "b2", user="b")])
+    warehouse.load()
+    warehouse.dbt(*models, *options)
+
+    after = warehouse.rows("clickstream_funnel_daily", columns)
+    assert [row for row in after if row[0].day == 1] == [row for row in before if row[0].day == 1]
+    assert len([row for row in before if row[0].day == 1]) == 2
+    assert after != before
