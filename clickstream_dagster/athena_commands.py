@@ -7,6 +7,7 @@ import typer
 
 from clickstream_dagster.model_options import CheckEverything, DefinitionsFile
 from clickstream_dagster.plain_errors import plain_errors
+from clickstream_dagster.s3_options import Profile
 
 athena_app = typer.Typer(help="Models and saved queries on Athena.", no_args_is_help=True)
 
@@ -27,16 +28,16 @@ def set_up(
         str | None, typer.Option(help="KMS key that encrypts query results.")
     ] = None,
     region: Region = None,
+    profile: Profile = None,
 ) -> None:
     """Make the work group and the saved queries of the ten views, or bring them up to date."""
-    import boto3
-
+    from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.warehouses.athena.saved_queries import ensure_saved_queries
     from clickstream_dagster.warehouses.athena.work_group import WorkGroup, ensure_work_group
 
     with plain_errors():
         group = WorkGroup(work_group, results, round(scan_limit_gb * 1e9), kms_key_id)
-        client = boto3.client("athena", region_name=region)
+        client = S3Access(region, profile).client_of("athena", region)
         changed = ensure_work_group(client, group)
         typer.echo(f"work group {work_group}: {'set up' if changed else 'as it should be'}")
         for name in ensure_saved_queries(client, project_id, work_group):
@@ -57,6 +58,7 @@ def model(
     check_everything: CheckEverything = False,
     definitions: DefinitionsFile = None,
     region: Region = None,
+    profile: Profile = None,
 ) -> None:
     """Build and test the models of a lake on S3."""
     from clickstream_dagster.batches.s3 import S3Access
@@ -70,7 +72,7 @@ def model(
             data,
             scratch.absolute(),
             work_group,
-            S3Access(region),
+            S3Access(region, profile),
             read_definitions(definitions) if definitions else Definitions(),
         )
         refresh = ["--full-refresh"] if full_refresh else []

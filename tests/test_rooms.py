@@ -42,7 +42,9 @@ MAY_IMPORT = {
     "plugin_scaffold": {"processing"},
     "geo_fetch": {"processing"},
     "plugin_commands": {"geo_fetch", "plugin_scaffold", "processing"},
-    "athena_commands": {"batches", "model_options", "plain_errors", "resources", "warehouses"},
+    "athena_commands": {
+        *("batches", "model_options", "plain_errors", "resources", "s3_options", "warehouses"),
+    },
     "redshift_commands": {
         *("batches", "model_options", "plain_errors", "processing"),
         *("resources", "s3_options", "warehouses"),

@@ -1,9 +1,16 @@
 """A question about an app and a day reads the files of that app and day, and no others."""
 
+import json
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from tests.athena.conftest import TwoLakes
+from tests.dbt.model_input import event
 from tests.views import DAILY_REPORTS
+
+MONTHS = ("2024-11", "2024-12", "2025-01")
 
 COUNT = "select count(distinct event_id) from clickstream_ods_event_view"
 
@@ -45,3 +52,71 @@ def test_app_and_day_decide_what_is_read(lakes: TwoLakes) -> None:
     everything = lakes.edge.run(COUNT, lakes.project)
     assert 0 < one.read_bytes <= sum(chosen) + keys
     assert everything.read_bytes > sum(chosen) + keys
+
+
+def visits(month: str) -> list[dict[str, Any]]:
+    """A day of sessions in a month that go on in no other one."""
+    return [
+        event(
+            name,
+            f"{month}-05 10:{minute:02}",
+            f"{month}-{number}-{minute}",
+            app="web",
+            user=f"u{number}",
+            session=f"{month}-{number}",
+            params={"_page_title": "A", "_session_start_timestamp": None},
+        )
+        for number in range(20)
+        for minute, name in enumerate(("_session_start", "_page_view"))
+    ]
+
+
+@pytest.fixture(scope="module")
+def months(new_lakes: Callable[[str], TwoLakes]) -> tuple[TwoLakes, list[str]]:
+    """Two lakes with a load in each of three months, and the merges of the last load."""
+    lakes = new_lakes("UTC")
+    for month in MONTHS:
+        lakes.write(visits(month))
+        ran = lakes.run_athena("run", "--select", "+clickstream_session_view")
+    return lakes, [statement.text for statement in ran if "merge into" in statement.text]
+
+
+def days_read(lakes: TwoLakes, statement: str, table: str, column: str) -> list[tuple[str, str]]:
+    """The ranges of days that each scan of a table is bound to, by the plan of a statement."""
+    plan = lakes.edge.run(f"explain (type io, format json) {statement}", lakes.project)
+    assert plan.error is None, plan.error
+    scans = [
+        one
+        for one in json.loads(plan.rows[0][0])["inputTableColumnInfos"]
+        if one["table"]["schemaTable"]["table"] == table
+    ]
+    assert scans, table
+    return [
+        (range_["low"]["value"], range_["high"]["value"])
+        for scan in scans
+        for constraint in scan["constraint"]["columnConstraints"]
+        if constraint["columnName"] == column
+        for range_ in constraint["domain"]["ranges"]
+    ]
+
+
+def test_a_load_merges_into_the_sessions_of_its_days(months: tuple[TwoLakes, list[str]]) -> None:
+    lakes, merges = months
+    (merge,) = [text for text in merges if '"clickstream_session_base" as old' in text]
+    bounds = days_read(lakes, merge, "clickstream_session_base", "first_event_date")
+    assert bounds == [("2025-01-05", "2025-01-05")]
+
+
+def test_a_question_about_days_reads_their_sessions(months: tuple[TwoLakes, list[str]]) -> None:
+    lakes, _ = months
+    count = "select count(*), sum(session_views) from clickstream_session_view"
+    chosen = (
+        f"{count} where cast(session_date as date) between date '2024-12-01' and date '2024-12-31'"
+    )
+    files = sizes(lakes, "clickstream_session_base")
+    of_month = [size for path, size in files.items() if "first_event_date_month=2024-12" in path]
+    assert 0 < len(of_month) < len(files)
+    one = lakes.edge.run(chosen, lakes.project)
+    everything = lakes.edge.run(count, lakes.project)
+    assert (one.rows, everything.rows) == ([[20, 20]], [[60, 60]])
+    assert 0 < one.read_bytes <= sum(of_month) < everything.read_bytes

@@ -233,7 +233,7 @@
 
 
 {# The statement that brings a model that is there up to date. #}
-{% macro merge_reopened(loads, compiled_code) %}
+{% macro merge_reopened(loads, ranges, compiled_code) %}
     {%- set columns = adapter.get_columns_in_relation(this) | map(attribute="name") | list -%}
     {%- set key = config.meta_get("reopens") -%}
     merge into {{ this }} as old
@@ -250,9 +250,7 @@
         ) as r
     ) as touched
     on touched.way = 'out' and {{ on_same_key("old") }}
-    {%- if config.meta_get("dated", false) %}
-        and {{ in_ranges("old." ~ config.meta_get("dated"), touched_ranges(loads)) }}
-    {%- endif %}
+        and {{ on_touched_rows("old", ranges) }}
     when matched then delete
     when not matched and touched.way = 'in' then
         insert ({{ columns | join(", ") }})
@@ -285,10 +283,11 @@
         {%- do safe_create_table_as(False, target_relation, compiled_code) -%}
         {%- set statement_ = "select 'built from nothing'" -%}
     {%- elif loads.after < loads.upto -%}
-        {%- for noted in note_days_that_rows_leave(loads).split(";") if noted | trim -%}
+        {%- set ranges = touched_ranges(loads) if day_of_rows() else [] -%}
+        {%- for noted in note_days_that_rows_leave(loads, ranges).split(";") if noted | trim -%}
             {%- do run_query(noted) -%}
         {%- endfor -%}
-        {%- set statement_ = merge_reopened(loads, compiled_code) -%}
+        {%- set statement_ = merge_reopened(loads, ranges, compiled_code) -%}
     {%- endif -%}
     {% call statement("main") %}
         {{ statement_ }}

@@ -9,7 +9,8 @@
     meta.follows   name of the parent model
     meta.reopens   columns of the key; the parent and the removals have them under the same names
     meta.spans     true if the model keeps first_event_date and last_event_date of a key, which
-                   may reach over more days than the load has events of
+                   may reach over more days than the load has events of; its key columns are read
+                   whole to find those days, and no other column
     meta.dated     event_date or report_date, if the model has one
     meta.awaits    other models that it reads: it takes in no load that one of them lacks
     meta.reaches   for how many days after it a touched day is counted in: those are rebuilt, too
@@ -60,17 +61,14 @@
             delete from {{ this }}
         {%- endif -%}
     {%- elif loads.after < loads.upto -%}
-        {{ note_days_that_rows_leave(loads) }}
+        {%- set ranges = touched_ranges(loads) if day_of_rows() else [] -%}
+        {{ note_days_that_rows_leave(loads, ranges) }}
         {#- Redshift takes neither an alias here nor a query behind `using`. -#}
         with touched as ({{ touched_keys(loads) }})
         delete from {{ this }}
         using touched
         where {{ on_same_key(this.identifier) }}
-        {%- if config.meta_get("dated", false) %}
-            and {{ in_ranges(
-                this.identifier ~ "." ~ config.meta_get("dated"), touched_ranges(loads)
-            ) }}
-        {%- endif -%}
+        and {{ on_touched_rows(this.identifier, ranges) }}
     {%- endif -%}
 {% endmacro %}
 
@@ -88,13 +86,13 @@
   Statements that note the days by which other models count the rows that are about to be rebuilt.
   Of users only the first days that move: most stay where they are.
 #}
-{% macro note_days_that_rows_leave(loads) %}
+{% macro note_days_that_rows_leave(loads, ranges) %}
     {%- if config.meta_get("notes") == "report_date" -%}
         insert into {{ ledger("removal") }} (load_id, app_id, event_date, report_date)
         select distinct {{ loads.upto }}, old.app_id, old.report_date, old.report_date
         from {{ this }} as old
         inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("old") }}
-        where old.report_date is not null;
+        where old.report_date is not null and {{ on_touched_rows("old", ranges) }};
     {%- elif config.meta_get("notes") == "first_active_date" %}
         {%- for day in ["old.first_active_date", "now.first_active_date"] %}
         insert into {{ ledger("removal") }} (load_id, app_id, event_date, report_date)
@@ -200,6 +198,22 @@
         {{ in_ranges(alias ~ ".event_date", ranges) }}
     {%- endif -%}
 {%- endmacro %}
+
+
+{#
+  The condition that a row of this model is of a day that holds events of the touched keys, so that
+  the engine skips the rest of the table; true for a model whose rows have no day.
+#}
+{% macro on_touched_rows(alias, ranges) %}
+    {{- in_ranges(alias ~ "." ~ day_of_rows(), ranges) if day_of_rows() else "true" -}}
+{%- endmacro %}
+
+{# The column that holds the day, or the first day, of this model's rows; none without one. #}
+{% macro day_of_rows() %}
+    {%- do return(
+        "first_event_date" if config.meta_get("spans", false) else config.meta_get("dated", none)
+    ) -%}
+{% endmacro %}
 
 
 {# The days that hold events of the touched keys, as a list of ranges (first, last). #}

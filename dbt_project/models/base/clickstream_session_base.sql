@@ -5,7 +5,7 @@
     "spans": true,
     "notes": "report_date",
 }) }}
-{{ partitioned_by("app_id") }}
+{{ partitioned_by("app_id", "month(first_event_date)") }}
 
 {%- set loads = loads_to_take_in() %}
 

@@ -9,7 +9,7 @@ select
     case when {{ is_engaged("session_duration", "session_views") }} then 0 else 1 end as bounced_session,
     session_start_timestamp,
     session_engagement_time,
-    {{ ms_trunc("day", "session_start_timestamp") }} as session_date,
+    cast(report_date as timestamp) as session_date,
     {{ ms_trunc("hour", "session_start_timestamp") }} as session_date_hour,
     entry_view,
     exit_view

@@ -1,4 +1,4 @@
--- Sessions of an app that start (in UTC) from one day to another.
+-- Sessions of an app that start (in the reporting time zone) from one day to another.
 select
     app_id,
     session_id,
