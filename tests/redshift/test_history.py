@@ -48,6 +48,7 @@ def test_other_definitions_after_an_expiry_need_a_full_refresh(warehouse: Wareho
     assert warehouse.rows(*first_day) == [(min(row[2] for row in before[first_day[0]]),)]
     assert warehouse.rows(KNOWN[0], "sum(event_count)") == [(120,)]
 
+
 def test_a_funnel_of_expired_days_keeps_its_numbers(warehouse: Warehouse) -> None:
     """A later event reaches back by the funnel's window, to days that have no events any more."""
     funnel = "{name: buy, window_minutes: 7200, steps: [{event: search}, {event: order}]}"
