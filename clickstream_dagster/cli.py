@@ -17,6 +17,7 @@ from clickstream_dagster.plugin_commands import geo_app, plugin_app
 from clickstream_dagster.redshift_commands import redshift_app
 from clickstream_dagster.replay_command import replay
 from clickstream_dagster.s3_options import Endpoint, GlueEndpoint, KmsKey, Profile, Region
+from clickstream_dagster.sdk_config_command import sdk_config
 
 app = typer.Typer(
     name="clickstream",
@@ -33,6 +34,7 @@ app.add_typer(athena_app, name="athena")
 app.add_typer(redshift_app, name="redshift")
 app.command()(replay)
 app.command()(collector)
+app.command()(sdk_config)
 
 
 @app.callback()
