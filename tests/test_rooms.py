@@ -52,7 +52,7 @@ MAY_IMPORT = {
         *("components", "resources", "emr", "plain_errors"),
         *("batches", "processing"),
     },
-    "demo": {"definitions", "deployment", "sample"},
+    "demo": {"batches", "definitions", "deployment", "processing", "resources", "sample"},
     "cli": {
         *(
             "athena_commands",
