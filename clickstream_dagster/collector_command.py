@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.plain_errors import plain_errors
 from clickstream_dagster.s3_options import Endpoint, KmsKey, Profile, Region
+
+if TYPE_CHECKING:
+    from clickstream_dagster.collector.access import Access
 
 
 def collector(
@@ -23,6 +26,10 @@ def collector(
             " kafka://host:port/topic."
         ),
     ],
+    sink_settings: Annotated[
+        Path | None,
+        typer.Option(help="YAML file with the settings `kinesis:` or `kafka:` of the sink."),
+    ] = None,
     app_id: Annotated[
         list[str] | None,
         typer.Option(
@@ -34,7 +41,7 @@ def collector(
         list[str] | None,
         typer.Option(
             help="Origin of pages that may send: https://www.example.com, https://*.example.com or"
-            " *; repeat for more. Default: none."
+            " *; repeat for more. Default: those of the project's YAML, or none."
         ),
     ] = None,
     write_keys: Annotated[
@@ -117,17 +124,25 @@ def collector(
     from clickstream_dagster.collector.log import Sync
     from clickstream_dagster.collector.server import default_workers, run_collector
     from clickstream_dagster.collector.settings import MB, CollectorSettings
-    from clickstream_dagster.collector.sinks.settings import SinkSettings
+    from clickstream_dagster.collector.sinks.settings import (
+        SinkSettings,
+        StreamSettings,
+        read_stream_settings,
+    )
     from clickstream_dagster.collector.tokens import OidcSettings
 
     with plain_errors():
         if (oidc_issuer is None) != (oidc_audience is None):
             raise SettingError("give --oidc-issuer together with --oidc-audience")
+        streams = read_stream_settings(sink_settings) if sink_settings else StreamSettings()
         settings = CollectorSettings(
             spool=spool.absolute(),
             sink=sink,
             sink_settings=SinkSettings(
-                project_id=project_id, s3=S3Access(region, profile, endpoint_url, kms_key_id)
+                project_id=project_id,
+                s3=S3Access(region, profile, endpoint_url, kms_key_id),
+                kinesis=streams.kinesis,
+                kafka=streams.kafka,
             ),
             path=path,
             needs_app=not any_app,
@@ -146,7 +161,7 @@ def collector(
         )
         run_collector(
             settings,
-            _access(project_id, app_id, origin or [], write_keys),
+            _access(project_id, app_id, origin, write_keys),
             listen=host_and_port(listen, "--listen"),
             metrics=None if metrics == "off" else host_and_port(metrics, "--metrics"),
             workers=workers or default_workers(),
@@ -155,16 +170,27 @@ def collector(
 
 
 def _access(
-    project_id: str, app_ids: list[str] | None, origins: list[str], write_keys: Path | None
-) -> Callable:
+    project_id: str,
+    app_ids: list[str] | None,
+    origins: list[str] | None,
+    write_keys: Path | None,
+) -> "Callable[[], Access]":
     from clickstream_dagster.collector.access import Access, read_key_hashes
 
     if app_ids:
-        apps = tuple(app_ids).__iter__
-    else:
-        from clickstream_dagster.projects import following_apps
 
-        apps = following_apps(project_id)
-    return lambda: Access(
-        tuple(apps()), read_key_hashes(write_keys) if write_keys else {}, tuple(origins)
-    )
+        def access() -> Access:
+            return Access(tuple(app_ids), _key_hashes(), tuple(origins or ()))
+    else:
+        from clickstream_dagster.projects import following
+
+        project = following(project_id)
+
+        def access() -> Access:
+            now = project()
+            return Access(now.app_ids, _key_hashes(), tuple(origins or now.origins))
+
+    def _key_hashes() -> dict[str, str]:
+        return read_key_hashes(write_keys) if write_keys else {}
+
+    return access

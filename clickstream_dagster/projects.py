@@ -33,26 +33,26 @@ def deployed_project(project_id: str, otherwise: str = "") -> "Project":
     return found[project_id].project(deployment.root())
 
 
-def following_apps(project_id: str) -> Callable[[], tuple[str, ...]]:
-    """Give a function that tells the apps of a project, as its YAML says at each call.
+def following(project_id: str) -> "Callable[[], Project]":
+    """Give a function that gives the project as its YAML is at each call.
 
     The YAML is read when a file below `defs/` has changed. Raises SettingError, here and at a
-    call, when it can't be read or the project is gone.
+    call, when the project is not there; Dagster's errors when a YAML can't be read.
     """
     from clickstream_dagster import defs
 
     folders = [Path(path) for path in defs.__path__]
-    seen: tuple[float, tuple[str, ...]] | None = None
+    seen: tuple[float, Project] | None = None
 
-    def apps() -> tuple[str, ...]:
+    def project() -> "Project":
         nonlocal seen
         changed = max(
             (file.stat().st_mtime for folder in folders for file in folder.rglob("*.yaml")),
             default=0.0,
         )
         if seen is None or seen[0] != changed:
-            seen = (changed, deployed_project(project_id, _OR_APPS).app_ids)
+            seen = (changed, deployed_project(project_id, _OR_APPS))
         return seen[1]
 
-    apps()
-    return apps
+    project()
+    return project

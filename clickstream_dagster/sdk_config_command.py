@@ -26,9 +26,12 @@ def sdk_config(
     app_id: Annotated[str, typer.Argument(metavar="APP", help="One of the project's apps.")],
     platform: Annotated[Platform, typer.Option(help="SDK that the app uses.")],
     endpoint: Annotated[
-        str,
-        typer.Option(help="Address of the collector, e.g. https://events.example.com/collect."),
-    ],
+        str | None,
+        typer.Option(
+            help="Address of the collector, e.g. https://events.example.com/collect. Default: the"
+            " endpoint in the project's YAML."
+        ),
+    ] = None,
 ) -> None:
     """Print how an app's SDK finds the collector.
 
@@ -38,8 +41,15 @@ def sdk_config(
     from clickstream_dagster.projects import deployed_project
 
     with plain_errors():
-        address = checked_endpoint(endpoint)
-        apps = deployed_project(project).app_ids
+        found = deployed_project(project)
+        address = endpoint if endpoint is not None else found.collector_endpoint
+        if address is None:
+            raise SettingError(
+                f"project {project!r} has no endpoint: write one into its YAML, below collector, or"
+                " give --endpoint https://events.example.com/collect"
+            )
+        address = checked_endpoint(address)
+        apps = found.app_ids
         if app_id not in apps:
             raise SettingError(
                 f"project {project!r} has no app {app_id!r} ({', '.join(apps)}): name one of these,"
@@ -86,16 +96,16 @@ def checked_endpoint(endpoint: str) -> str:
         usable = False
     if not usable or any(letter <= " " or letter > "~" for letter in endpoint):
         raise SettingError(
-            f"--endpoint {endpoint!r} is no http(s) address; write one such as"
+            f"endpoint {endpoint!r} is no http(s) address; write one such as"
             " https://events.example.com/collect"
         )
     if url.query or url.fragment or url.username is not None:
         raise SettingError(
-            f"--endpoint {endpoint!r}: write scheme, host and path alone, the SDK adds the query"
+            f"endpoint {endpoint!r}: write scheme, host and path alone, the SDK adds the query"
         )
     if url.path in ("", "/"):
         raise SettingError(
-            f"--endpoint {endpoint!r} has no path, and SDKs add none: write the collector's --path"
+            f"endpoint {endpoint!r} has no path, and SDKs add none: write the collector's --path"
             f" too, e.g. {endpoint.rstrip('/')}/collect"
         )
     return endpoint

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "automation": {"assets", "checks", "resources", "batches", "processing"},
     "components": {
         *("automation", "assets", "checks", "resources", "emr", "warehouses"),
-        *("batches", "processing"),
+        *("batches", "processing", "collector"),
     },
     "backfill": set(),
     "defs": set(),

@@ -32,7 +32,9 @@ class Project:
     `partitions` are the windows of the processing interval. `queue_url` is the SQS queue that
     announces raw objects; without it the arrival sensor lists them. `root` is the Dagster
     project's directory, from which relative paths in a plug-in's config start. The lake is
-    maintained at the ticks of `maintenance_cron`, in UTC. The models go by `definitions`.
+    maintained at the ticks of `maintenance_cron`, in UTC. The models go by `definitions`. Pages of
+    `origins` may send to the collector; `collector_endpoint` is where SDKs send to, `collector_metrics`
+    are addresses of collectors' metrics.
     """
 
     project_id: str
@@ -58,6 +60,10 @@ class Project:
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
     maintenance_cron: str = "0 3 * * *"
     definitions: Definitions = field(default_factory=Definitions)
+    origins: tuple[str, ...] = ()
+    collector_endpoint: str | None = None
+    collector_metrics: tuple[str, ...] = ()
+    collector_max_wait_seconds: int = 900
 
     def enriches(self, name: str) -> bool:
         """Whether an enrichment of that name is chosen."""

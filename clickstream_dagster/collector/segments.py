@@ -73,13 +73,23 @@ class SealedSegment:
     def frames(self) -> Iterator[Frame]:
         """Read what it holds, a frame at a time (a few MB at most, usually far less).
 
-        Raises SegmentError when the file can't be read.
+        Raises SegmentError when the file can't be read, or behind its last whole frame when it is
+        damaged: it was whole when it was sealed.
         """
+        whole = 0
         try:
             with self.path.open("rb") as stream:
-                yield from read_frames(stream)
+                for frame in read_frames(stream):
+                    whole += _HEADER.size + len(frame.lines)
+                    yield frame
+                size = os.fstat(stream.fileno()).st_size
         except OSError as error:
             raise SegmentError(f"segment {self.path} can't be read: {error}") from error
+        if whole < size:
+            raise SegmentError(
+                f"segment {self.path} is damaged behind byte {whole:,} of {size:,}: the disk has "
+                "lost or changed what was on it; look at the file, then remove it"
+            )
 
 
 def new_segment_path(folder: Path) -> Path:

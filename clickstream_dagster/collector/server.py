@@ -51,7 +51,7 @@ def run_collector(
     logging.config.dictConfig(logs)
     _prepare_spool(settings)
     sink_of(settings.sink, settings.sink_settings).close()  # a wrong one is told before the start
-    _allow_open_files(settings.connections)
+    connections = _possible_connections(settings.connections)
     file = AccessFile(settings.spool)
     file.write(access())
     folder = prepare_folder()
@@ -72,7 +72,7 @@ def run_collector(
         http=HTTPModes.auto,
         websockets=False,
         backlog=_BACKLOG,
-        backpressure=settings.connections,
+        backpressure=connections,
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MS),
         log_dictconfig=logs,
         respawn_failed_workers=True,
@@ -103,18 +103,29 @@ def _prepare_spool(settings: CollectorSettings) -> None:
         raise SettingError(f"the spool {settings.spool} can't be made: {error}") from error
 
 
-def _allow_open_files(connections: int) -> None:
-    """Raise the limit of open files, so that each connection can have one."""
-    wanted = connections + _FILES_BESIDE_CONNECTIONS
+def _possible_connections(wanted: int) -> int:
+    """Raise the limit of open files as far as may be; give how many connections it leaves room for.
+
+    More connections than that would take the files of the log.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
-        if limit < wanted:
-            _logger.warning(
-                "fewer connections can be open than are allowed",
-                extra={"allowed": connections, "open_files": limit},
-            )
+    files = wanted + _FILES_BESIDE_CONNECTIONS
+    if hard != resource.RLIM_INFINITY:
+        files = min(files, hard)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    possible = min(wanted, files - _FILES_BESIDE_CONNECTIONS)
+    if possible < 1:
+        raise SettingError(
+            f"this process may open {files} files, more than {_FILES_BESIDE_CONNECTIONS} are "
+            "needed; raise the limit (ulimit -n)"
+        )
+    if possible < wanted:
+        _logger.warning(
+            "a worker takes fewer connections than it was told, for want of open files",
+            extra={"wanted": wanted, "connections": possible},
+        )
+    return possible
 
 
 def _follow(access: Callable[[], Access], file: AccessFile) -> None:

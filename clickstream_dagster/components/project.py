@@ -12,6 +12,7 @@ from clickstream_dagster.assets.project import EMR_SERVERLESS, Project, Trigger
 from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3, would_list
 from clickstream_dagster.checks.quality import Bounds
+from clickstream_dagster.components.collector import Collector
 from clickstream_dagster.components.definitions import ModelDefinitions
 from clickstream_dagster.components.emr import EmrServerless
 from clickstream_dagster.components.maintenance import Maintenance
@@ -77,8 +78,8 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     Gives the assets `<project_id>/raw_batch`, `ods_event`, `bad_event`, `<engine>/<model>` for each
     warehouse and `lake_maintenance`, the jobs `<project_id>_pipeline`, `<project_id>_replay` and
     `<project_id>_maintenance`, the schedules `<project_id>_interval` and
-    `<project_id>_maintenance`, and the sensor `<project_id>_arrivals`. Only project_id, app_ids and
-    start_date are needed.
+    `<project_id>_maintenance`, and the sensors `<project_id>_arrivals` and, where collectors are
+    watched, `<project_id>_collector`. Only project_id, app_ids and start_date are needed.
     """
 
     project_id: Annotated[
@@ -120,6 +121,9 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     arrivals: Annotated[
         Arrivals, describe(description="How the arrival sensor notices raw files.")
     ] = Field(default_factory=Arrivals)
+    collector: Annotated[
+        Collector, describe(description="Who may send to the collector, and how it is watched.")
+    ] = Field(default_factory=Collector)
     warehouses: Annotated[
         list[Warehouse],
         describe(
@@ -472,6 +476,10 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             maintenance=self.maintenance.settings(),
             maintenance_cron=self.maintenance.cron,
             definitions=self.definitions.definitions(),
+            origins=tuple(self.collector.origins),
+            collector_endpoint=self.collector.endpoint,
+            collector_metrics=tuple(self.collector.metrics),
+            collector_max_wait_seconds=self.collector.max_wait_minutes * 60,
         )
 
     def _absolute(self, root: Path, path: str | None, default: str) -> str:
@@ -492,6 +500,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         from clickstream_dagster.assets.maintenance import lake_maintenance
         from clickstream_dagster.assets.raw import raw_batch
         from clickstream_dagster.automation.arrivals import arrival_sensor
+        from clickstream_dagster.automation.collector_log import collector_sensor
         from clickstream_dagster.automation.replay import replay_job
         from clickstream_dagster.automation.schedules import (
             interval_schedule,
@@ -516,7 +525,10 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
                 interval_schedule(project, job),
                 maintenance_schedule(project, maintenance),
             ],
-            sensors=[arrival_sensor(project, job)],
+            sensors=[
+                arrival_sensor(project, job),
+                *([collector_sensor(project)] if project.collector_metrics else []),
+            ],
         )
         root = context.project_root
         return dg.Definitions.merge(

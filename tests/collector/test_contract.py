@@ -356,6 +356,26 @@ def test_gives_each_request_an_id_of_its_own(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("kafka: {security: none}", "kafka.security: Input should be 'plaintext'"),
+        ("kinesis: {batch_records: 501}", "kinesis.batch_records: Input should be less"),
+        ("kafak: {}", "kafak: Extra inputs"),
+        ("kafka: [", "streams.yaml"),
+    ],
+)
+def test_says_what_is_wrong_with_the_settings_of_a_stream(tmp_path, text: str, told: str) -> None:
+    file = tmp_path / "streams.yaml"
+    file.write_text(text)
+
+    with (
+        pytest.raises(AssertionError, match=re.escape(told)),
+        running_collector(tmp_path, "--sink-settings", str(file)),
+    ):
+        pytest.fail("it runs")
+
+
+@pytest.mark.parametrize(
     ("options", "told"),
     [
         (("--path", "collect"), "path 'collect': write / and letters"),

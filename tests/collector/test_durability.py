@@ -91,6 +91,25 @@ def test_takes_up_what_is_whole_of_a_torn_segment(tmp_path, damage: str) -> None
     assert not list((tmp_path / "spool").rglob("*.open"))
 
 
+def test_keeps_a_sealed_segment_that_the_disk_has_damaged(tmp_path) -> None:
+    with running_collector(tmp_path) as it:
+        it.sink.rmdir()
+        it.sink.write_text("no directory")
+        it.send(EVENTS)
+        it.stop()
+    it.sink.unlink()
+    (segment,) = it.spool.rglob("*.sealed")
+    segment.write_bytes(segment.read_bytes()[:-3] + b"\0\0\0")
+
+    with running_collector(tmp_path) as it:
+        it.send(b'[{"event_id": "e2"}]')
+        it.stop()
+
+    assert event_ids(records_in(it.sink)) == ["e2"]
+    assert segment.exists()
+    assert "is damaged behind byte 0" in it.log.read_text()
+
+
 def test_answers_503_while_the_disk_is_full_and_goes_on_behind_it(tmp_path) -> None:
     too_much = str(1 << 40)
     with running_collector(tmp_path, "--min-free-mb", too_much) as it:

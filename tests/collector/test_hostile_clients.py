@@ -1,14 +1,16 @@
 """Clients that are slow, silent, endless or many: bounded, and others do not notice."""
 
+import multiprocessing
 import resource
 import socket
 import time
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from tests.collector.load import Load
-from tests.collector.running import QUERY, RunningCollector, running_collector
+from tests.collector.running import QUERY, RunningCollector, records_in, running_collector
 from tests.served import eventually
 
 EVENTS = b'[{"event_id": "e1"}]'
@@ -122,6 +124,70 @@ def test_outlives_requests_that_are_none(shared: RunningCollector, sent: bytes) 
 def shared(tmp_path_factory):
     with running_collector(tmp_path_factory.mktemp("hostile")) as running:
         yield running
+
+
+def test_connections_do_not_take_the_files_of_the_log(tmp_path, monkeypatch) -> None:
+    """With fewer files than connections are wanted, those that are too many wait."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with running_collector(tmp_path, "--segment-seconds", "1") as it, ExitStack() as open_ones:
+        kept = connected(it)
+        for _ in range(600):
+            open_ones.enter_context(connected(it))
+        for number in range(3):
+            body = b'[{"event_id": "e%d"}]' % number
+            head = f"POST /collect?{QUERY} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n"
+            kept.sendall(head.encode() + b"\r\n" + body)
+            assert b" 200 " in kept.recv(1_000)
+            eventually(lambda: len(records_in(it.sink)) > number, 20)  # noqa: B023
+        kept.close()
+        assert "fewer connections" in it.log.read_text()
+
+
+def _idle_connections(port: int, source: str, number: int, opened: Any, end: Any) -> None:
+    clients = []
+    for _ in range(number):
+        client = socket.socket()
+        client.bind((source, 0))
+        client.connect(("127.0.0.1", port))
+        client.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+        clients.append(client)
+    for client in clients:
+        assert b" 200 " in client.recv(1_000)
+    opened.release()
+    end.wait()
+
+
+@pytest.mark.heavy
+def test_keeps_a_hundred_thousand_idle_connections(tmp_path) -> None:
+    """Ten processes hold 10,000 each: this machine lets none open many more files."""
+    spawn = multiprocessing.get_context("spawn")
+    opened, end = spawn.Semaphore(0), spawn.Event()
+    with running_collector(tmp_path, workers=10) as it:
+        clients = [
+            spawn.Process(
+                target=_idle_connections, args=(it.port, f"127.0.1.{n + 1}", 10_000, opened, end)
+            )
+            for n in range(10)
+        ]
+        try:
+            for client in clients:
+                client.start()
+            for _ in clients:
+                assert opened.acquire(timeout=120)
+            answers_others(it)
+            with Load(it.port, clients=4) as load:
+                time.sleep(2)
+
+            assert len(load.acknowledged) > 100
+            assert set(load.refused) == set()
+            assert memory_of(it) < 600 << 20
+        finally:
+            end.set()
+            for client in clients:
+                client.join(60)
 
 
 def test_keeps_idle_connections_while_it_answers_others(tmp_path) -> None:

@@ -1,11 +1,15 @@
 """`clickstream sdk-config` prints what an app's SDK needs, and only for apps that may send."""
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from clickstream_dagster import projects
 from clickstream_dagster.cli import app
+from clickstream_dagster.components import ClickstreamProject
+from clickstream_dagster.components.collector import Collector
 
 ENDPOINT = "https://events.example.com/collect"
 
@@ -14,9 +18,11 @@ def sdk_config(
     project: str = "demo",
     app_id: str = "demo_mobile",
     platform: str = "android",
-    endpoint: str = ENDPOINT,
+    endpoint: str | None = ENDPOINT,
 ) -> Result:
-    command = ["sdk-config", project, app_id, "--platform", platform, "--endpoint", endpoint]
+    command = ["sdk-config", project, app_id, "--platform", platform]
+    if endpoint is not None:
+        command += ["--endpoint", endpoint]
     return CliRunner().invoke(app, command)
 
 
@@ -46,6 +52,21 @@ def test_prints_the_file_of_the_mobile_sdks(platform: str, head: dict[str, str])
     }
 
 
+def test_takes_the_endpoint_of_the_projects_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = ClickstreamProject(
+        project_id="shop",
+        app_ids=["shop_ios"],
+        start_date="2026-11-01",
+        collector=Collector(endpoint=ENDPOINT),
+    ).project(Path("/srv"))
+    monkeypatch.setattr(projects, "deployed_project", lambda project_id: shop)
+
+    result = sdk_config("shop", "shop_ios", "ios", endpoint=None)
+
+    plugins = json.loads(result.stdout)["analytics"]["plugins"]
+    assert plugins["awsClickstreamPlugin"]["endpoint"] == ENDPOINT
+
+
 def test_prints_the_start_of_the_web_sdk() -> None:
     result = sdk_config(app_id="demo_web", platform="web")
 
@@ -67,6 +88,7 @@ def test_prints_the_start_of_the_web_sdk() -> None:
             " it to app_ids in the project's YAML",
             {"app_id": "other"},
         ),
+        ("project 'demo' has no endpoint: write one into its YAML", {"endpoint": None}),
         ("write one such as https://events.example.com/collect", {"endpoint": "events.example"}),
         ("write one such as https://events.example.com/collect", {"endpoint": "https://a:b/c"}),
         ("write one such as https://events.example.com/collect", {"endpoint": "http://a b/c"}),

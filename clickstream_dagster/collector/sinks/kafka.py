@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.collector.segments import SealedSegment
 from clickstream_dagster.collector.sinks.records import (
-    PIECE_BYTES,
-    pieces_of,
+    SMALL_BYTES,
+    cut,
     records_of,
     rid_of,
 )
@@ -35,14 +35,14 @@ _PROTOCOLS = {"plaintext": "PLAINTEXT", "tls": "SSL", "scram": "SASL_SSL", "iam"
 # What nothing acknowledged is lost by. All in-sync replicas have a message before it counts as
 # delivered, and what librdkafka itself sends again is not there twice.
 _FIXED = {"enable.idempotence": "true", "acks": "all"}
+_REFUSED = {*_FIXED, "request.required.acks", "delivery.report.only.error"}
 
 
 class KafkaSink:
     """Records to a topic; a segment is taken when every message is confirmed by all replicas.
 
-    The topic's own `max.message.bytes` decides how large a record may be, compressed. One that is
-    larger is no JSON, unless the topic takes less than Kafka's default: it goes in pieces that end
-    in `bad_event`, with all bytes.
+    The topic's own `max.message.bytes` decides how large a record may be, compressed; one that is
+    larger is cut (see `records.cut`). A topic that takes less than Kafka's default is an error.
     """
 
     def __init__(self, brokers: str, topic: str, settings: KafkaSettings, s3: S3Access) -> None:
@@ -80,8 +80,7 @@ class KafkaSink:
         with self.counters.counting_errors():
             for chunk in _chunks(records):
                 too_large = self._deliver(chunk)
-                if too_large:
-                    self._deliver_pieces(too_large)
+                self._deliver_smaller(too_large)
                 self.counters.records += len(chunk)
                 self._taken += len(chunk)
 
@@ -93,48 +92,55 @@ class KafkaSink:
 
         Raises SinkError when others are not delivered.
         """
-        from confluent_kafka import KafkaError
+        from confluent_kafka import KafkaError, KafkaException
 
+        confirmed = 0
         too_large: list[bytes] = []
         reasons: dict[str, int] = {}
 
         def delivered(error: "KafkaError | None", message: "Message") -> None:
+            nonlocal confirmed
             record = message.value()
             if error is None:
+                confirmed += 1
                 self.counters.bytes += len(record)
             elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 too_large.append(record)
             else:
                 reasons[error.str()] = reasons.get(error.str(), 0) + 1
 
-        if self._producer is None:
-            self._producer = self._new_producer()
-        producer = self._producer
-        for record in records:
-            producer.produce(self._topic, record, rid_of(record).encode(), on_delivery=delivered)
-            producer.poll(0)
-        self.counters.requests += len(records)
-        producer.flush()
-        if reasons:
+        try:
+            producer = self._producer = self._producer or self._new_producer()
+            for record in records:
+                _produce(producer, self._topic, record, delivered)
+                self.counters.requests += 1
+            producer.flush()
+        except (SettingError, KafkaException) as error:
+            # A certificate that has gone since the start, or a producer that can't go on.
+            self._producer = None
+            raise SinkError(
+                f"the topic {self._topic} at {self._brokers} can't be written to: {error}"
+            ) from error
+        missing = len(records) - confirmed - len(too_large)
+        if missing:
             # A producer that has lost its place in the sequence of messages can't go on.
             self._producer = None
             told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
             last = f"; last error: {self._last_error}" if self._last_error else ""
             raise SinkError(
-                f"the topic {self._topic} at {self._brokers} did not take {sum(reasons.values())}"
-                f" of {len(records)} messages ({told}){last}"
+                f"the topic {self._topic} at {self._brokers} did not take {missing} of"
+                f" {len(records)} messages ({told}){last}"
             )
         return too_large
 
-    def _deliver_pieces(self, records: list[bytes]) -> None:
-        pieces: list[bytes] = []
-        for record in records:
-            pieces += pieces_of(record, rid_of(record)) if len(record) > PIECE_BYTES else [record]
-        if self._deliver(pieces):
-            raise SinkError(
-                f"the topic {self._topic} takes only small messages; set its max.message.bytes to"
-                " 1048588, Kafka's default, or more"
-            )
+    def _deliver_smaller(self, records: list[bytes]) -> None:
+        while records:
+            if any(len(record) <= SMALL_BYTES for record in records):
+                raise SinkError(
+                    f"the topic {self._topic} takes only small messages; set its max.message.bytes"
+                    " to 1048588, Kafka's default, or more"
+                )
+            records = self._deliver([part for record in records for part in cut(record)])
 
     def _new_producer(self) -> "Producer":
         from confluent_kafka import KafkaException, Producer
@@ -166,6 +172,16 @@ class KafkaSink:
         brokers = json.loads(statistics)["brokers"].values()
         self._retries = max(self._retries, sum(broker["txretries"] for broker in brokers))
         self.counters.retries = self._retries_before + self._retries
+
+
+def _produce(producer: "Producer", topic: str, record: bytes, delivered: Callable) -> None:
+    key = rid_of(record).encode()
+    while True:
+        producer.poll(0)
+        try:
+            return producer.produce(topic, record, key, on_delivery=delivered)
+        except BufferError:  # the library keeps so many messages and no more
+            producer.poll(1)
 
 
 def _chunks(records: Iterator[bytes]) -> Iterator[list[bytes]]:
@@ -248,10 +264,10 @@ def _properties(settings: KafkaSettings) -> dict[str, str]:
         name = name.strip()
         if not equals:
             raise SettingError(f"line {number} of {path} is no name=value")
-        if name in _FIXED:
+        if name in _REFUSED:
             raise SettingError(
-                f"{path} sets {name}, which is always {_FIXED[name]}: without it messages could be"
-                " lost; take the line out"
+                f"{path} sets {name}, which the sink sets by itself: messages could be lost"
+                " otherwise; take the line out"
             )
         properties[name] = value.strip()
     return properties

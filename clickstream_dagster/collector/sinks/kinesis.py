@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from isal import igzip
+
 from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
 from clickstream_dagster.collector.segments import SealedSegment
 from clickstream_dagster.collector.sinks.aws_calls import count_calls
-from clickstream_dagster.collector.sinks.records import pieces_of, records_of, rid_of
+from clickstream_dagster.collector.sinks.records import SMALL_BYTES, cut, records_of, rid_of
 from clickstream_dagster.collector.sinks.settings import KinesisSettings
 from clickstream_dagster.collector.sinks.sink import SinkCounters, SinkError
 from clickstream_dagster.errors import SettingError
 
-# Limits of PutRecords, each with the partition keys. A stream may allow larger records than 1 MiB,
-# but none has to.
-MAX_RECORD_BYTES = 1 << 20
+# With the partition keys. A record may have 1 MiB, which is more than SMALL_BYTES and a key.
 MAX_CALL_BYTES = 5 << 20
 
 _ATTEMPTS = 6
@@ -49,8 +49,8 @@ class _Entry:
 class KinesisSink:
     """Records to a stream by PutRecords; what a call did not take is sent again, and only that.
 
-    A record larger than Kinesis allows is compressed (gzip). One that is too large even then is no
-    JSON: it goes in pieces that end in `bad_event`, with all bytes.
+    A record larger than Kinesis allows is compressed (gzip), or cut if that is not enough (see
+    `records.cut`).
     """
 
     def __init__(self, stream: str, settings: KinesisSettings, s3: S3Access) -> None:
@@ -127,7 +127,9 @@ def _batches(records: Iterator[bytes], most: int) -> Iterator[list[_Entry]]:
     batch: list[_Entry] = []
     size = 0
     for record in records:
-        for entry in _entries(record):
+        parts = _parts(record)
+        for number, data in enumerate(parts, 1):
+            entry = _Entry(data, rid_of(record), ends=number == len(parts))
             if len(batch) == most or size + entry.size > MAX_CALL_BYTES:
                 yield batch
                 batch, size = [], 0
@@ -137,16 +139,11 @@ def _batches(records: Iterator[bytes], most: int) -> Iterator[list[_Entry]]:
         yield batch
 
 
-def _entries(record: bytes) -> list[_Entry]:
-    """Give what goes to the stream for a record: it, compressed if need be, or its pieces."""
-    from isal import igzip
-
-    rid = rid_of(record)
-    room = MAX_RECORD_BYTES - len(rid)
-    if len(record) <= room:
-        return [_Entry(record, rid)]
+def _parts(record: bytes) -> list[bytes]:
+    """Give what goes to the stream for a record: it, compressed if need be, or several parts."""
+    if len(record) <= SMALL_BYTES:
+        return [record]
     compressed = igzip.compress(record, mtime=0)
-    if len(compressed) <= room:
-        return [_Entry(compressed, rid)]
-    pieces = list(pieces_of(record, rid))
-    return [_Entry(piece, rid, ends=piece is pieces[-1]) for piece in pieces]
+    if len(compressed) <= SMALL_BYTES:
+        return [compressed]
+    return [part for smaller in cut(record) for part in _parts(smaller)]

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from isal import isal_zlib
+
 from clickstream_dagster.batches.windows import hour_folder
 from clickstream_dagster.collector.segments import SealedSegment
 
@@ -22,8 +24,6 @@ def gzip_parts(segment: SealedSegment) -> Iterator[tuple[bytes, int]]:
 
     The same segment gives the same bytes. Raises SegmentError when it can't be read.
     """
-    from isal import isal_zlib
-
     stream = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
     for frame in segment.frames():
         yield stream.compress(frame.lines), frame.records

@@ -120,15 +120,17 @@ def _object_parts(segment: SealedSegment) -> Iterator[tuple[bytes, int]]:
 
     The last part may be smaller; there is at least one.
     """
-    waiting, records = bytearray(), 0
+    waiting: list[bytes] = []
+    size = records = 0
     for compressed, count in gzip_parts(segment):
-        waiting += compressed
+        waiting.append(compressed)
+        size += len(compressed)
         records += count
-        if len(waiting) >= PART_BYTES:
-            yield bytes(waiting), records
-            waiting, records = bytearray(), 0
-    if waiting:
-        yield bytes(waiting), records
+        if size >= PART_BYTES:
+            yield b"".join(waiting), records
+            waiting, size, records = [], 0, 0
+    if size:
+        yield b"".join(waiting), records
 
 
 def _checksums(answer: dict[str, Any]) -> dict[str, str]:

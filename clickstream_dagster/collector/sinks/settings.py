@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clickstream_dagster.batches.s3 import S3Access
+from clickstream_dagster.errors import SettingError
 
 
 class _Settings(BaseModel):
@@ -71,3 +73,27 @@ class SinkSettings(_Settings):
         default=KinesisSettings(), description="Settings of kinesis://"
     )
     kafka: KafkaSettings = Field(default=KafkaSettings(), description="Settings of kafka://")
+
+
+class StreamSettings(_Settings):
+    """The part of the settings that is in a file of its own: streams have more than fits a line."""
+
+    kinesis: KinesisSettings = KinesisSettings()
+    kafka: KafkaSettings = KafkaSettings()
+
+
+def read_stream_settings(file: Path) -> StreamSettings:
+    """Read a YAML file with the keys `kinesis` and `kafka`.
+
+    Raises SettingError that names the file, the key and what is wrong.
+    """
+    try:
+        return StreamSettings.model_validate(yaml.safe_load(file.read_text()) or {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingError(f"sink settings in {file}: {error}") from error
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise SettingError(f"sink settings in {file}: {faults}") from error

@@ -1,6 +1,9 @@
 """Streams on the AWS endpoint."""
 
+import base64
+import random
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,3 +47,10 @@ def stream(aws):
     client.create_stream(StreamName=name, ShardCount=2)
     yield Stream(name, client)
     client.delete_stream(StreamName=name)
+
+
+@pytest.fixture(scope="session")
+def noise() -> Callable[[int], str]:
+    """Give what makes text of random bytes, which no compression gets below their number."""
+    source = random.Random(7)
+    return lambda size: base64.b85encode(source.randbytes(size)).decode()

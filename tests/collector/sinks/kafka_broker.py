@@ -198,6 +198,35 @@ def served_kafka(directory: Path) -> Iterator[Broker]:
         broker.kill()
 
 
+def messages_in(broker: Broker, topic: str) -> list[tuple[bytes, bytes, int]]:
+    """Give what a topic holds: key, value and partition of each message."""
+    from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+    consumer = Consumer(
+        {
+            "bootstrap.servers": broker.plain,
+            "group.id": uuid.uuid4().hex,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
+    try:
+        partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, one, 0) for one in partitions])
+        found, ended = [], 0
+        while ended < len(partitions):
+            message = consumer.poll(30)
+            assert message is not None, "no message and no end of the topic in 30 seconds"
+            if message.error() is None:
+                found.append((message.key(), message.value(), message.partition()))
+            else:
+                assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+                ended += 1
+        return found
+    finally:
+        consumer.close()
+
+
 def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

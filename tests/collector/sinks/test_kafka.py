@@ -13,7 +13,7 @@ from clickstream_dagster.collector.sinks import kafka
 from clickstream_dagster.collector.sinks.kafka import KafkaSink
 from clickstream_dagster.collector.sinks.settings import KafkaSettings
 from clickstream_dagster.collector.sinks.sink import SinkError
-from tests.collector.sinks.kafka_broker import PASSWORD, USER, served_kafka
+from tests.collector.sinks.kafka_broker import PASSWORD, USER, messages_in, served_kafka
 from tests.collector.sinks.segments import record, rids, sealed_segment
 
 pytestmark = pytest.mark.heavy
@@ -47,37 +47,8 @@ def sink_of(broker, topic, **settings):
     return KafkaSink(broker.plain, topic, KafkaSettings(**settings), S3Access())
 
 
-def messages(broker, topic):
-    """Give what a topic holds, key and value, of all its partitions."""
-    from confluent_kafka import Consumer, KafkaError, TopicPartition
-
-    consumer = Consumer(
-        {
-            "bootstrap.servers": broker.plain,
-            "group.id": uuid.uuid4().hex,
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-        }
-    )
-    try:
-        partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
-        consumer.assign([TopicPartition(topic, one, 0) for one in partitions])
-        found, ended = [], 0
-        while ended < len(partitions):
-            message = consumer.poll(30)
-            assert message is not None, "no message and no end of the topic in 30 seconds"
-            if message.error() is None:
-                found.append((message.key(), message.value(), message.partition()))
-            else:
-                assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
-                ended += 1
-        return found
-    finally:
-        consumer.close()
-
-
 def values(broker, topic):
-    return [value for _, value, _ in messages(broker, topic)]
+    return [value for _, value, _ in messages_in(broker, topic)]
 
 
 def make_topic(broker, topic, **config):
@@ -91,7 +62,7 @@ def make_topic(broker, topic, **config):
 def test_every_record_is_a_message_with_its_rid_as_key(segment, broker, topic):
     sink = sink_of(broker, topic)
     sink.ship(segment)
-    found = messages(broker, topic)
+    found = messages_in(broker, topic)
     assert sorted(value + b"\n" for _, value, _ in found) == sorted(LINES)
     assert all(json.loads(value)["rid"].encode() == key for key, value, _ in found)
     assert {partition for _, _, partition in found} == {0, 1, 2}
@@ -179,6 +150,22 @@ def test_a_record_that_is_too_large_for_the_topic_goes_in_pieces(broker, topic, 
     assert sink.counters.records == 3
 
 
+def test_a_record_of_several_events_is_divided_when_the_topic_finds_it_too_large(
+    broker, topic, tmp_path, noise
+):
+    make_topic(broker, topic)
+    events = [{"event_id": str(number), "text": noise(300_000)} for number in range(11)]
+    large = record(1, json.dumps(events))
+    sink = sink_of(broker, topic)
+    sink.ship(sealed_segment(tmp_path, [[LINES[5], large]]))
+    found = [json.loads(value) for value in values(broker, topic)]
+    parts = [one for one in found if one["rid"] in rids([large])]
+    assert len(parts) == 4
+    events_found = [event for part in parts for event in json.loads(part["data"])]
+    assert sorted(events_found, key=lambda event: int(event["event_id"])) == events
+    assert sink.counters.records == 2
+
+
 def test_a_topic_for_small_messages_is_an_error_that_names_its_setting(broker, topic, tmp_path):
     make_topic(broker, topic, **{"max.message.bytes": "2000"})
     noise = base64.b64encode(random.Random(7).randbytes(20_000)).decode()
@@ -188,13 +175,23 @@ def test_a_topic_for_small_messages_is_an_error_that_names_its_setting(broker, t
     assert sink.counters.errors == 1
 
 
+def test_more_messages_than_the_library_keeps_at_once_wait_for_the_others(
+    segment, broker, topic, tmp_path
+):
+    make_topic(broker, topic)
+    (tmp_path / "kafka.properties").write_text("queue.buffering.max.messages=100\n")
+    sink = sink_of(broker, topic, properties_file=tmp_path / "kafka.properties")
+    sink.ship(segment)
+    assert sorted(value + b"\n" for value in values(broker, topic)) == sorted(LINES)
+
+
 def test_a_broker_that_asks_to_slow_down_is_counted(broker, topic, tmp_path, monkeypatch):
     make_topic(broker, topic)
     monkeypatch.setattr(kafka, "_CHUNK_BYTES", 20_000)
     noise = random.Random(7)
     lines = [record(n, base64.b64encode(noise.randbytes(15_000)).decode()) for n in range(12)]
     sink = sink_of(broker, topic)
-    broker.set_quota("clickstream-collector", 60_000)
+    broker.set_quota("clickstream-collector", 10_000)
     try:
         sink.ship(sealed_segment(tmp_path, [lines]))
     finally:
@@ -210,7 +207,7 @@ def test_user_and_password_come_from_the_environment_and_go_by_tls(
     monkeypatch.setenv(kafka.PASSWORD, PASSWORD)
     settings = KafkaSettings(security="scram", ca_file=broker.ca_file)
     KafkaSink(broker.scram, topic, settings, S3Access()).ship(segment)
-    assert len(messages(broker, topic)) == 1_203
+    assert len(messages_in(broker, topic)) == 1_203
 
 
 def test_a_wrong_password_is_an_error_that_does_not_show_it(
@@ -234,4 +231,4 @@ def test_a_properties_file_says_what_else_the_library_takes(segment, broker, top
     )
     settings = KafkaSettings(properties_file=tmp_path / "kafka.properties")
     KafkaSink(broker.scram, topic, settings, S3Access()).ship(segment)
-    assert len(messages(broker, topic)) == 1_203
+    assert len(messages_in(broker, topic)) == 1_203

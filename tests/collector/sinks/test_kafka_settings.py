@@ -30,6 +30,19 @@ def test_a_broker_out_of_reach_is_an_error_of_the_shipment_and_not_of_the_start(
     assert (sink.counters.records, sink.counters.errors) == (0, 1)
 
 
+def test_settings_that_no_longer_work_are_an_error_of_the_shipment(tmp_path, monkeypatch):
+    monkeypatch.setattr(kafka, "_DELIVERY_SECONDS", 1)
+    sink = make()
+    segment = sealed_segment(tmp_path, [[record(1)]])
+    with pytest.raises(SinkError):
+        sink.ship(segment)
+    sink._config["ssl.ca.location"] = str(tmp_path / "gone.pem")
+    sink._config["security.protocol"] = "SSL"
+    with pytest.raises(SinkError, match=r"shop at 127.0.0.1:1 can't be written to: .*ssl\.ca"):
+        sink.ship(segment)
+    assert sink.counters.errors == 2
+
+
 @pytest.mark.parametrize("variable", [kafka.USERNAME, kafka.PASSWORD])
 def test_scram_without_user_or_password_names_the_variable(variable, monkeypatch):
     monkeypatch.setenv(kafka.USERNAME, "collector")
@@ -39,11 +52,19 @@ def test_scram_without_user_or_password_names_the_variable(variable, monkeypatch
         make(security="scram")
 
 
-@pytest.mark.parametrize("line", ["acks=1", "enable.idempotence = false"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "acks=1",
+        "request.required.acks=0",
+        "enable.idempotence = false",
+        "delivery.report.only.error=1",
+    ],
+)
 def test_properties_that_could_lose_messages_are_refused(line, tmp_path):
     file = tmp_path / "kafka.properties"
     file.write_text(f"{line}\n")
-    with pytest.raises(SettingError, match="could be lost; take the line out"):
+    with pytest.raises(SettingError, match="could be lost otherwise; take the line out"):
         make(properties_file=file)
 
 

@@ -100,7 +100,7 @@ def test_a_batch_has_as_many_records_as_the_settings_say(segment, stream):
 
 def test_a_call_stays_below_what_kinesis_takes_at_once(tmp_path, stream):
     # moto refuses more than 5 MiB a call, with the keys.
-    lines = [record(number, "x" * 1_000_000) for number in range(12)]
+    lines = [record(number, "x" * 990_000) for number in range(12)]
     sink = sink_of(stream)
     sink.ship(sealed_segment(tmp_path, [lines]))
     assert sink.counters.requests == 3
@@ -128,6 +128,23 @@ def test_a_record_that_is_too_large_even_then_goes_in_pieces(tmp_path, stream):
     assert gzip.decompress(joined) + b"\n" == large
     assert sink.counters.records == 3
     assert len(stream.records()) == len(pieces) + 2
+
+
+def test_a_record_of_several_events_is_divided_when_it_is_too_large_even_then(
+    tmp_path, stream, noise
+):
+    events = [{"event_id": str(number), "text": noise(300_000)} for number in range(11)]
+    large = record(1, json.dumps(events))
+    sink = sink_of(stream)
+    sink.ship(sealed_segment(tmp_path, [[large]]))
+    parts = [
+        json.loads(gzip.decompress(one) if one[:1] != b"{" else one) for one in data_of(stream)
+    ]
+    assert len(parts) == 4
+    assert {one["rid"] for one in parts} == set(rids([large]))
+    found = [event for part in parts for event in json.loads(part["data"])]
+    assert sorted(found, key=lambda event: int(event["event_id"])) == events
+    assert sink.counters.records == 1
 
 
 def test_only_what_a_call_did_not_take_is_sent_again(segment, stream, aws, quick):

@@ -1,10 +1,12 @@
 """The Lambda function behind a stream: what Kinesis holds becomes raw objects, each batch once."""
 
+import ast
 import base64
 import gzip
 import importlib.util
 import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,20 @@ def lines_in(bucket):
     keys = [found.uri.removeprefix(bucket.address("")) for found in objects(bucket)]
     bodies = [bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read() for key in keys]
     return [line for body in bodies for line in lines_of(body)]
+
+
+def test_the_function_needs_nothing_but_boto3():
+    modules = {
+        name.partition(".")[0]
+        for node in ast.walk(ast.parse(FUNCTION.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+        )
+    }
+    assert modules - sys.stdlib_module_names == {"boto3", "botocore"}
 
 
 def test_a_batch_becomes_one_object_with_the_lines_as_they_were_collected(

@@ -2,12 +2,14 @@
 
 import base64
 import random
+import tracemalloc
 
 import pytest
 
 from clickstream_dagster.batches.objects import list_objects
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.batches.windows import key_time_ms
+from clickstream_dagster.collector.sinks import s3
 from clickstream_dagster.collector.sinks.s3 import PART_BYTES, S3Sink
 from clickstream_dagster.collector.sinks.sink import SinkError
 from clickstream_dagster.errors import SettingError, SourceError
@@ -65,6 +67,23 @@ def test_a_large_segment_goes_in_parts(large_segment, bucket):
     assert told["ETag"].strip('"').endswith("-3")
     assert told["ContentLength"] == sink.counters.bytes > 2 * PART_BYTES
     assert len(lines_of(body_of(bucket, key))) == sink.counters.records == 24
+
+
+def test_memory_does_not_grow_with_the_segment(tmp_path):
+    noise = random.Random(7)
+    frames = [
+        [record(number, base64.b64encode(noise.randbytes(1_500_000)).decode())]
+        for number in range(50)
+    ]
+    segment = sealed_segment(tmp_path, frames)  # 100 MB, that compress to 75
+    tracemalloc.start()
+    try:
+        sizes = [len(part) for part, _ in s3._object_parts(segment)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(sizes) > 8 * PART_BYTES
+    assert peak < 4 * PART_BYTES
 
 
 @pytest.mark.parametrize("kind", ["segment", "large_segment"])
