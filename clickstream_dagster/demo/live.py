@@ -90,7 +90,7 @@ class LivePlaces:
 
 
 def run_live(console: Console, port: int) -> None:
-    """Collect, process and model until Ctrl-C; a second one does not wait for the turn's end.
+    """Collect, process and model until Ctrl-C; what it cuts short, the next run does.
 
     Raises LiveError when the port is taken or a part of the demo ends by itself.
     """
@@ -102,7 +102,7 @@ def run_live(console: Console, port: int) -> None:
     endpoint = f"http://127.0.0.1:{port}/collect"
     console.print(
         f"[bold]Live[/]: collector at {endpoint}, apps {' and '.join(APPS)}\n"
-        "Ctrl-C ends it after the turn, a second one at once; running it again goes on\n"
+        "Ctrl-C ends it, running it again goes on\n"
         f"[dim]raw files, lake, warehouse and logs in {places.root}[/]\n\n"
         "Each turn takes what has come into the views; age is that of its first event then:\n"
         f"[bold]{_LINE.format(*_HEAD)}[/]",
@@ -134,7 +134,13 @@ def run_live(console: Console, port: int) -> None:
                     f"turn {turn.number} is in the lake, the next one builds its models: {error}",
                     markup=False,
                     style="yellow",
+                    soft_wrap=True,
                 )
+            except ClickstreamError:
+                # Sail listens to Ctrl-C itself, and stops in the midst of a batch.
+                if not ending.is_set():
+                    raise
+                console.print(f"turn {turn.number} was cut short; the next run takes it once more")
     console.print(
         f"\nEnded. The views are in {places.warehouse}, schema {PROJECT}.\n"
         "Next: [bold]make demo[/] and [bold]make ui[/] show the same pipeline in Dagster, whose"

@@ -152,7 +152,8 @@ def test_an_event_is_in_the_session_view_within_a_minute_and_a_second_run_goes_o
         assert processes_of(tmp_path) == []
     # The turn that was the last is taken once more, in case that it had been cut short.
     again = turns(tmp_path)[len(before) :]
-    assert again == list(range(before[-1], before[-1] + len(again)))
+    assert again[0] in (before[-1], before[-1] + 1)
+    assert again == list(range(again[0], again[0] + len(again)))
 
 
 def send_when_up(port: int, demo: subprocess.Popen[str]) -> str:
