@@ -40,6 +40,8 @@ SEGMENT_SECONDS = 2
 _SECONDS_TO_START = 60
 _SECONDS_TO_DRAIN = 60
 _SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_TO_READ = 3.0
+"""Between turns: while the models are built, DuckDB lets nobody else have the file."""
 
 _LINE = "{:8} {:>5} {:>8} {:>8} {:>11} {:>8} {:>7} {:>9} {:>7}"
 _HEAD = ("time", "turn", "events", "written", "processing", "models", "age", "sessions", "users")
@@ -141,6 +143,8 @@ def run_live(console: Console, port: int) -> None:
                 if not ending.is_set():
                     raise
                 console.print(f"turn {turn.number} was cut short; the next run takes it once more")
+            status.update("the views can be read")
+            ending.wait(_SECONDS_TO_READ)
     console.print(
         f"\nEnded. The views are in {places.warehouse}, schema {PROJECT}.\n"
         "Next: [bold]make demo[/] and [bold]make ui[/] show the same pipeline in Dagster, whose"
