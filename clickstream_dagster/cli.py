@@ -17,6 +17,7 @@ from clickstream_dagster.plugin_commands import geo_app, plugin_app
 from clickstream_dagster.redshift_commands import redshift_app
 from clickstream_dagster.replay_command import replay
 from clickstream_dagster.s3_options import Endpoint, GlueEndpoint, KmsKey, Profile, Region
+from clickstream_dagster.sdk_config_command import sdk_config
 
 app = typer.Typer(
     name="clickstream",
@@ -33,6 +34,7 @@ app.add_typer(athena_app, name="athena")
 app.add_typer(redshift_app, name="redshift")
 app.command()(replay)
 app.command()(collector)
+app.command()(sdk_config)
 
 
 @app.callback()
@@ -308,16 +310,28 @@ def docs(
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    live: Annotated[
+        bool, typer.Option("--live", help="Run the pipeline in real time until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="With --live: port of the collector.")] = 8088,
+) -> None:
     """Run a week of generated traffic through the whole pipeline, and show what comes out.
 
-    Running it again changes nothing; after an interrupt it goes on.
+    Running it again changes nothing; after an interrupt it goes on. With --live a collector takes
+    a shop's traffic as it happens, and what is sent to it is in the views within a minute.
     """
     from clickstream_dagster.demo.progress import own_console
-    from clickstream_dagster.demo.run import run_demo
 
     with plain_errors():
-        run_demo(own_console())
+        if live:
+            from clickstream_dagster.demo.live import run_live
+
+            run_live(own_console(), port)
+        else:
+            from clickstream_dagster.demo.run import run_demo
+
+            run_demo(own_console())
 
 
 @app.command()

@@ -10,9 +10,14 @@ from clickstream_dagster.errors import SettingError
 if TYPE_CHECKING:
     from clickstream_dagster.assets.project import Project
 
+_OR_APPS = ", or the apps with --app-id"
 
-def deployed_project(project_id: str) -> "Project":
-    """Give the project with an id. Raises SettingError when no YAML below `defs/` has it."""
+
+def deployed_project(project_id: str, otherwise: str = "") -> "Project":
+    """Give the project with an id.
+
+    Raises SettingError when no YAML below `defs/` has it; `otherwise` is what else may be written.
+    """
     import dagster as dg
 
     from clickstream_dagster import defs
@@ -23,7 +28,7 @@ def deployed_project(project_id: str) -> "Project":
     if project_id not in found:
         raise SettingError(
             f"no project {project_id!r} is deployed here ({', '.join(sorted(found)) or 'none is'});"
-            " name one of these, or its lake with --sink and its apps with --app-id"
+            f" name one of these{otherwise}"
         )
     return found[project_id].project(deployment.root())
 
@@ -46,7 +51,7 @@ def following(project_id: str) -> "Callable[[], Project]":
             default=0.0,
         )
         if seen is None or seen[0] != changed:
-            seen = (changed, deployed_project(project_id))
+            seen = (changed, deployed_project(project_id, _OR_APPS))
         return seen[1]
 
     project()

@@ -83,7 +83,9 @@ def replay(
         if sink is None:
             from clickstream_dagster.projects import deployed_project
 
-            found = deployed_project(project)
+            found = deployed_project(
+                project, ", or its lake with --sink and its apps with --app-id"
+            )
             settings, engine = found.batch_settings("replay"), engine or found.local_engine
         else:
             settings = BatchSettings(

@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "s3_options": set(),
     "collector_command": {"plain_errors", "projects", "s3_options", "batches", "collector"},
     "replay_command": {"plain_errors", "projects", "s3_options", "batches", "processing"},
+    "sdk_config_command": {"plain_errors", "projects"},
     "plugin_scaffold": {"processing"},
     "geo_fetch": {"processing"},
     "plugin_commands": {"geo_fetch", "plugin_scaffold", "processing"},
@@ -53,7 +54,7 @@ MAY_IMPORT = {
         *("components", "resources", "emr", "plain_errors"),
         *("batches", "processing"),
     },
-    "demo": {"definitions", "deployment", "sample"},
+    "demo": {"batches", "definitions", "deployment", "processing", "resources", "sample"},
     "cli": {
         *(
             "athena_commands",
@@ -67,6 +68,7 @@ MAY_IMPORT = {
             "replay_command",
             "model_options",
             "s3_options",
+            "sdk_config_command",
             "ui",
         ),
         *("resources", "processing", "collector", "sample", "batches"),

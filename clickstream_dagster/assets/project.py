@@ -33,7 +33,8 @@ class Project:
     announces raw objects; without it the arrival sensor lists them. `root` is the Dagster
     project's directory, from which relative paths in a plug-in's config start. The lake is
     maintained at the ticks of `maintenance_cron`, in UTC. The models go by `definitions`. Pages of
-    `origins` may send to the collector; `collector_metrics` are addresses of collectors' metrics.
+    `origins` may send to the collector; SDKs send to `collector_endpoint`; `collector_metrics` are
+    addresses of collectors' metrics.
     """
 
     project_id: str
@@ -60,6 +61,7 @@ class Project:
     maintenance_cron: str = "0 3 * * *"
     definitions: Definitions = field(default_factory=Definitions)
     origins: tuple[str, ...] = ()
+    collector_endpoint: str | None = None
     collector_metrics: tuple[str, ...] = ()
     collector_max_wait_seconds: int = 900
 

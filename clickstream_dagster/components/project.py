@@ -487,6 +487,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             maintenance_cron=self.maintenance.cron,
             definitions=self.definitions.definitions(),
             origins=tuple(self.collector.origins),
+            collector_endpoint=self.collector.endpoint,
             collector_metrics=tuple(self.collector.metrics),
             collector_max_wait_seconds=self.collector.max_wait_minutes * 60,
         )

@@ -12,22 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from tests.chromium import chromium_page
 from tests.served import served_dagster
 
 REPOSITORY = Path(__file__).parents[2]
 PICTURE = REPOSITORY / "docs" / "images" / "lineage.png"
 SECONDS_TO_SHOW = 60_000
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SMALL_DEMO = """
 from dataclasses import replace
 from clickstream_dagster.demo.progress import own_console
@@ -64,20 +56,10 @@ def ui(environment) -> Iterator[str]:
 
 @pytest.fixture
 def page(tmp_path) -> Iterator[Page]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert chromium, "no Chromium: install it, for example with `apt-get install chromium`"
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"),
-            executable_path=chromium,
-            headless=True,
-            args=FLAGS,
-            viewport={"width": 2200, "height": 1900},
-        )
-        context.set_default_timeout(SECONDS_TO_SHOW)
+    with chromium_page(tmp_path / "profile", viewport={"width": 2200, "height": 1900}) as page:
+        page.context.set_default_timeout(SECONDS_TO_SHOW)
         expect.set_options(timeout=SECONDS_TO_SHOW)
-        yield context.pages[0]
-        context.close()
+        yield page
 
 
 def test_the_lineage_shows_the_way_from_raw_files_to_views(ui, page, tmp_path):
