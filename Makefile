@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup
 READY := $(VENV)/.ready
 DEFS := clickstream_dagster/defs
 DAGSTER_HOME := $(CURDIR)/.dagster_home
@@ -28,10 +29,10 @@ ui: setup ## Open Dagster on the demo at http://localhost:3000
 	$(BIN)/clickstream ui
 
 test: setup ## Pass the tests
-	$(BIN)/python -m pytest -m 'not heavy' --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m 'not heavy' $(PARALLEL)
 
 test-heavy: setup ## Pass the tests that take minutes or need a browser or a JVM
-	$(BIN)/python -m pytest -m heavy
+	$(BIN)/python -m pytest -m heavy $(PARALLEL)
 
 test-athena: setup ## Pass the tests of Athena, on a Trino that Maven fetches once (500 MB in ~/.cache)
 	$(BIN)/python -m tests.athena.trino_server

@@ -1,4 +1,4 @@
-"""An AWS endpoint over HTTP, as boto3 finds it in production: by its environment."""
+"""An AWS endpoint over HTTP, as boto3 finds it in production; how tests share processes."""
 
 import json
 import logging
@@ -11,6 +11,13 @@ import pytest
 
 from tests.athena.athena_edge import AthenaEdge, served_athena
 from tests.athena.trino_server import served_trino
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give xdist its groups: a file's tests go to one process, and all that need the one Trino."""
+    for item in items:
+        group = "trino" if "edge" in item.fixturenames else item.path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @dataclass
