@@ -13,6 +13,7 @@ from tests.athena.athena_edge import AthenaEdge, served_athena
 from tests.athena.trino_server import served_trino
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give xdist its groups: a file's tests go to one process, and all that need the one Trino."""
     for item in items:
