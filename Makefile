@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 READY := $(VENV)/.ready
 DEFS := clickstream_dagster/defs
 DAGSTER_HOME := $(CURDIR)/.dagster_home

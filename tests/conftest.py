@@ -8,17 +8,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.athena.athena_edge import AthenaEdge, served_athena
 from tests.athena.trino_server import served_trino
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give xdist its groups: a file's tests go to one process, and all that need the one Trino."""
-    for item in items:
-        group = "trino" if "edge" in item.fixturenames else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
+_ON_TRINO = ("tests/athena/", "tests/dbt/test_dialect_macros.py")
+
+
+class OneTrino(LoadFileScheduling):
+    """Gives a file's tests to one process, and all that need Trino to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "trino" if nodeid.startswith(_ON_TRINO) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneTrino:
+    """Say how `--dist` shares the tests."""
+    return OneTrino(config, log)
 
 
 @dataclass
