@@ -13,7 +13,6 @@ from xdist.scheduler import LoadFileScheduling
 from tests.athena.athena_edge import AthenaEdge, served_athena
 from tests.athena.trino_server import served_trino
 
-
 _ON_TRINO = ("tests/athena/", "tests/dbt/test_dialect_macros.py")
 
 
