@@ -39,6 +39,7 @@ _NO_STORE = ("cache-control", "no-store")
 _CLOSE = ("connection", "close")
 _WRITE_KEY = "writeKey"
 _TICK_SECONDS = 1.0
+_READ_AWAY_BYTES = 4 << 20  # of a body that is too large, so that its sender sees why
 
 _logger = logging.getLogger(__name__)
 
@@ -181,15 +182,15 @@ class Collector:
         length = headers.get("content-length")
         most = self._settings.body_bytes
         size = most if length is None else int(length)
-        if size > most:
-            raise _RefusalError(413, f"the body has more than {most:,} bytes", _CLOSE)
+        if size > max(most, _READ_AWAY_BYTES):
+            raise self._too_large()
         if self._reading_bytes + size > self._settings.reading_bytes:
             raise _RefusalError(503, "too many bodies are on their way", _RETRY_AFTER, _CLOSE)
         task = asyncio.current_task(self._loop)
         self._reading[task] = (time.monotonic(), size)
         self._reading_bytes += size
         try:
-            if length is not None:
+            if length is not None and size <= most:
                 return await protocol()
             return await self._chunks(protocol, most)
         except asyncio.CancelledError:
@@ -203,12 +204,20 @@ class Collector:
             self._reading_bytes -= size
 
     async def _chunks(self, protocol: "HTTPProtocol", most: int) -> bytes:
-        body = bytearray()
+        body, size = bytearray(), 0
         async for chunk in protocol:
-            body += chunk
-            if len(body) > most:
-                raise _RefusalError(413, f"the body has more than {most:,} bytes", _CLOSE)
+            size += len(chunk)
+            if size <= most:
+                body += chunk
+            elif size > _READ_AWAY_BYTES:
+                break  # a connection that is closed before all is read loses the answer
+        if size > most:
+            raise self._too_large()
         return bytes(body)
+
+    def _too_large(self) -> _RefusalError:
+        most = self._settings.body_bytes
+        return _RefusalError(413, f"the body has more than {most:,} bytes", _CLOSE)
 
     async def _stored(self, line: bytes) -> None:
         if len(line) > MAX_RECORD_BYTES:
