@@ -4,6 +4,7 @@ import gzip
 import http.client
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -95,8 +96,6 @@ class RunningCollector:
 
 def kill_session(leader: int) -> None:
     """Kill all processes of a session."""
-    import os
-
     os.killpg(leader, signal.SIGKILL)
 
 

@@ -389,6 +389,7 @@ def test_says_what_is_wrong_with_the_settings_of_a_stream(tmp_path, text: str, t
         (("--segment-mb", "51"), "segment size"),
         (("--segment-seconds", "4000"), "segment age"),
         (("--sync", "sometimes"), "write always, interval, never"),
+        (("--log", "xml"), "write json, text"),
         (("--trusted-proxy", "10.0.0"), "trusted proxy"),
         (("--oidc-issuer", "https://id.example.com"), "together with --oidc-audience"),
         (("--oidc-issuer", "http://id.example.com", "--oidc-audience", "a"), "https:// address"),
