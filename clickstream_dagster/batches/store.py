@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
 from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
+from clickstream_dagster.durable_files import make_folders, sync_folder
 from clickstream_dagster.errors import LakeError
 
 _CREATE_ATTEMPTS = 8
@@ -70,6 +71,7 @@ class DirectoryStore:
         try:
             # A hard link fails when the name is taken; a rename would replace.
             os.link(complete, self.root / key)
+            sync_folder((self.root / key).parent)
         except FileExistsError:
             return False
         except OSError as error:
@@ -83,6 +85,7 @@ class DirectoryStore:
 
     def write(self, key: str, body: bytes) -> None:
         os.replace(self._complete(key, body), self.root / key)
+        sync_folder((self.root / key).parent)
 
     def delete(self, key: str) -> None:
         (self.root / key).unlink(missing_ok=True)
@@ -101,7 +104,7 @@ class DirectoryStore:
     def _complete(self, key: str, body: bytes) -> str:
         folder = (self.root / key).parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folders(folder)
             handle, path = tempfile.mkstemp(dir=folder, prefix=".")
             with os.fdopen(handle, "wb") as file:
                 file.write(body)

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from clickstream_dagster.collector import segments
+from clickstream_dagster.durable_files import sync_folder
 
 MAX_WAITING_BYTES = 32 << 20
 """Lines that wait for the disk; more are refused, so that a slow disk can't fill the memory."""
@@ -219,7 +220,7 @@ class _OpenSegment:
         self.size = 0
         self.born = time.monotonic()
         self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        segments.sync_folder(folder)
+        sync_folder(folder)
 
     def write(self, lines: list[bytes], *, sync: bool) -> None:
         payload = b"".join(lines)

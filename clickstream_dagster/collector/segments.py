@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from isal import isal_zlib
 
+from clickstream_dagster.durable_files import sync_folder
 from clickstream_dagster.errors import ClickstreamError
 
 MAX_FRAME_BYTES = 64 << 20
@@ -132,12 +133,3 @@ def recover(path: Path, now: int) -> SealedSegment | None:
         path.unlink()
         return None
     return seal(path, now)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make new names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

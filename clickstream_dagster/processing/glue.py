@@ -12,13 +12,13 @@ def glue_catalog(root: str, storage: S3Storage) -> "GlueCatalog":
     """Give the catalog with the lake's warehouse and the lake's way to S3."""
     from pyiceberg.catalog.glue import GlueCatalog
 
-    from clickstream_dagster.processing.lake_io import STORAGE, LakeIO
+    from clickstream_dagster.processing.lake_io import lake_io
 
     return GlueCatalog(
         "clickstream",
         client=_Client(storage),
         warehouse=root,
-        **{"py-io-impl": f"{LakeIO.__module__}.{LakeIO.__name__}", STORAGE: storage},
+        **lake_io(storage),
     )
 
 

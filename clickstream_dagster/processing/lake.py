@@ -124,9 +124,14 @@ class Lake:
         from pyiceberg.catalog.sql import SqlCatalog
         from sqlalchemy.exc import OperationalError
 
+        from clickstream_dagster.processing.lake_io import lake_io
+
         def connect() -> "Catalog":
             return SqlCatalog(
-                "clickstream", uri=f"sqlite:///{self.root}/catalog.db", warehouse=self.root
+                "clickstream",
+                uri=f"sqlite:///{self.root}/catalog.db",
+                warehouse=self.root,
+                **lake_io(self.storage),
             )
 
         try:
@@ -335,6 +340,7 @@ class Lake:
         """
         from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
+        self.storage.settle(add, self.root)
         with self._errors(), ThreadPoolExecutor(8) as pool:
             entries = list(
                 pool.map(

@@ -8,7 +8,8 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,10 +18,12 @@ import pyarrow as pa
 
 from clickstream_dagster.batches.objects import S3_SCHEME, split_object, split_s3
 from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
+from clickstream_dagster.durable_files import make_folders, sync_file, sync_folder
 from clickstream_dagster.errors import LakeError
 from clickstream_dagster.processing.locks import FileLock, Lease, Lock
 
 _DELETED_AT_ONCE = 1_000
+_SYNCED_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,9 @@ class Storage(Protocol):
 
     def write(self, path: str, body: bytes) -> None:
         """Write a small file, with the folders above it: whole, or not at all."""
+
+    def settle(self, paths: Sequence[str], root: str) -> None:
+        """Make written files below `root` last through a loss of power, before they are named."""
 
     def names(self, folder: str, start: str = "") -> list[str]:
         """Give the names directly in a folder, of files and folders, that begin with `start`."""
@@ -100,13 +106,24 @@ class LocalStorage:
 
     def write(self, path: str, body: bytes) -> None:
         folder, name = os.path.split(path)
-        os.makedirs(folder, exist_ok=True)
+        make_folders(folder)
         part = os.path.join(folder, f".{name}.{uuid.uuid4().hex}")
         with open(part, "wb") as file:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
+        sync_folder(folder)
+
+    def settle(self, paths: Sequence[str], root: str) -> None:
+        folders = {root}
+        for path in paths:
+            # Those above it may be new, too: a partition has a folder for each column.
+            while (path := os.path.dirname(path)) not in folders:
+                folders.add(path)
+        with ThreadPoolExecutor(_SYNCED_AT_ONCE) as pool:
+            list(pool.map(sync_file, paths))
+            list(pool.map(sync_folder, folders))
 
     def names(self, folder: str, start: str = "") -> list[str]:
         try:
@@ -166,6 +183,9 @@ class S3Storage:
             bucket, key = split_object(path)
             with open(local, "rb") as file, self._errors(path, "s3:PutObject"):
                 self._client.upload_fileobj(file, bucket, key, ExtraArgs=self.s3.encryption())
+
+    def settle(self, paths: Sequence[str], root: str) -> None:
+        pass  # an object is durable when S3 has answered
 
     @contextmanager
     def scratch(self, path: str) -> Iterator[str]:

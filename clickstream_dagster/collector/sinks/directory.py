@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
-from clickstream_dagster.collector.segments import SealedSegment, sync_folder
+from clickstream_dagster.collector.segments import SealedSegment
 from clickstream_dagster.collector.sinks.raw_object import gzip_parts, object_key
 from clickstream_dagster.collector.sinks.sink import SinkCounters, SinkError
+from clickstream_dagster.durable_files import make_folders, sync_folder
 from clickstream_dagster.errors import SettingError
 
 
@@ -21,7 +22,7 @@ class DirectorySink:
         self.counters = SinkCounters()
         self._directory = directory.absolute()
         try:
-            _make_folders(self._directory)
+            make_folders(self._directory)
         except OSError as error:
             raise SettingError(
                 f"the sink {directory} can't be made: {error}; name a directory that this user may"
@@ -71,13 +72,3 @@ class DirectorySink:
             sync_folder(folder)
             folder = folder.parent
         sync_folder(folder)
-
-
-def _make_folders(folder: Path) -> None:
-    """Make a folder and those above it, durable."""
-    if folder.is_dir():
-        return
-    if folder.parent != folder:
-        _make_folders(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
