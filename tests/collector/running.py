@@ -112,13 +112,17 @@ def records_in(sink: Path) -> list[dict[str, Any]]:
 def running_collector(
     root: Path, *options: str, workers: int = 1, apps: tuple[str, ...] = (APP,)
 ) -> Iterator[RunningCollector]:
-    """Run a collector whose spool and sink are below `root`; what it left there is taken up."""
+    """Run a collector whose spool and sink are below `root`; what it left there is taken up.
+
+    Without `apps` the YAML of the project `shop` says all that is not of this machine.
+    """
     port, metrics_port = free_port(), free_port()
     spool, sink, log = root / "spool", root / "raw", root / "collector.log"
     command = [
         *(str(Path(sys.executable).with_name("clickstream")), "collector", "--project-id", "shop"),
         *(part for app in apps for part in ("--app-id", app)),
-        *("--spool", str(spool), "--sink", str(sink), "--workers", str(workers)),
+        *(("--sink", str(sink)) if apps else ()),
+        *("--spool", str(spool), "--workers", str(workers)),
         *("--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{metrics_port}"),
         *options,
     ]

@@ -394,6 +394,7 @@ def test_says_what_is_wrong_with_the_settings_of_a_stream(tmp_path, text: str, t
         (("--oidc-issuer", "https://id.example.com"), "together with --oidc-audience"),
         (("--oidc-issuer", "http://id.example.com", "--oidc-audience", "a"), "https:// address"),
         (("--listen", "8088"), "write an address and a port"),
+        (("--any-app", "--body-kb", "9000"), "body limit"),
     ],
 )
 def test_says_which_setting_is_wrong_before_it_listens(tmp_path, options, told: str) -> None:
