@@ -115,7 +115,7 @@ class Collector:
         known_app = app_id if app_id in self._app_ids else ""
         try:
             if not known_app or self._app_keys or self._tokens:
-                await self._check(known_app, given.get(_WRITE_KEY), headers)
+                await self._permit(known_app, given.get(_WRITE_KEY), headers, protocol)
             if _WRITE_KEY in given:  # a secret: it is not kept
                 query = without(query, _WRITE_KEY)
             body = await self._body(headers, protocol)
@@ -145,6 +145,19 @@ class Collector:
             protocol.response_bytes(200, [*pixels.HEADERS, *shared], pixels.GIF)
         else:
             protocol.response_empty(200, shared)
+
+    async def _permit(
+        self, app_id: str, key: str | None, headers: Any, protocol: "HTTPProtocol"
+    ) -> None:
+        """Raise RefusalError for who may not send, with the body read away: he is to see why."""
+        try:
+            await self._check(app_id, key, headers)
+        except RefusalError as refusal:
+            try:
+                await self._body(headers, protocol)
+            except RefusalError:  # there is more of it
+                refusal.headers += (_CLOSE,)
+            raise
 
     async def _check(self, app_id: str, key: str | None, headers: Any) -> None:
         """Raise RefusalError for who may not send."""

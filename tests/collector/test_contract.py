@@ -175,9 +175,28 @@ def test_refuses_a_body_over_the_limit(collector: RunningCollector) -> None:
         assert collector.send(bytes(size)).status == 413
 
 
+@pytest.mark.parametrize("size", [100_000, 1 << 20, 4 << 20])
+def test_a_sender_of_a_large_body_sees_why_it_is_refused(
+    collector: RunningCollector, size: int
+) -> None:
+    for _ in range(5):
+        assert collector.send(bytes(size), query="appId=stranger").status == 403
+
+
+def test_refuses_an_endless_body_of_a_stranger_as_soon_as_one_of_a_known_app(
+    collector: RunningCollector,
+) -> None:
+    assert b" 403 " in answer_to_endless_body(collector, "appId=stranger")
+
+
 def test_refuses_an_endless_body_when_it_passes_the_limit(collector: RunningCollector) -> None:
+    assert b" 413 " in answer_to_endless_body(collector, QUERY)
+
+
+def answer_to_endless_body(collector: RunningCollector, query: str) -> bytes:
+    """Send a body without an end, give the answer; it must come before 16 MB are taken."""
     with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as client:
-        head = f"POST /collect?{QUERY} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = f"POST /collect?{query} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         client.sendall(head.encode())
         chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
         sent = 0
@@ -188,7 +207,7 @@ def test_refuses_an_endless_body_when_it_passes_the_limit(collector: RunningColl
         except OSError:
             pass
         assert sent < 16 << 20
-        assert b" 413 " in client.recv(200)
+        return client.recv(200)
 
 
 def test_answers_preflights(collector: RunningCollector) -> None:
