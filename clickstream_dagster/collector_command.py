@@ -51,6 +51,14 @@ def collector(
         float, typer.Option(help="How long records are still shipped when it is stopped.")
     ] = 20,
     log: Annotated[str, typer.Option(help="Lines of the log: json or text.")] = "json",
+    end_with_stdin: Annotated[
+        bool,
+        typer.Option(
+            "--end-with-stdin",
+            help="End as by SIGTERM when standard input is closed: a pipe whose other end the"
+            " starting process holds is closed by its death, too.",
+        ),
+    ] = False,
     sink: Annotated[
         str | None,
         _without_yaml(
@@ -187,6 +195,7 @@ def collector(
             metrics=None if metrics == "off" else host_and_port(metrics, "--metrics"),
             workers=workers or default_workers(),
             log_format=one_of(LogFormat, log, "--log"),
+            ends_with_stdin=end_with_stdin,
         )
 
 

@@ -5,6 +5,8 @@ import logging.config
 import multiprocessing
 import os
 import resource
+import signal
+import sys
 import threading
 from collections.abc import Callable
 from enum import StrEnum
@@ -43,8 +45,9 @@ def run_collector(
     metrics: tuple[str, int] | None,
     workers: int,
     log_format: LogFormat,
+    ends_with_stdin: bool = False,
 ) -> None:
-    """Collect until a signal ends it; SIGTERM and SIGINT drain.
+    """Collect until a signal ends it, or its standard input; SIGTERM, SIGINT and that drain.
 
     `access` is asked every few seconds: who may send changes without a restart. `listen` and
     `metrics` are address and port. Raises SettingError when a setting can't work.
@@ -69,6 +72,8 @@ def run_collector(
         except OSError as error:
             raise SettingError(f"metrics at {metrics[0]}:{metrics[1]}: {error}") from error
     threading.Thread(target=_follow, args=(access, file), name="access", daemon=True).start()
+    if ends_with_stdin:
+        threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     multiprocessing.set_start_method("spawn", force=True)  # threads run here, forks are not safe
     server = Server(
         "collector",
@@ -134,6 +139,13 @@ def _possible_connections(wanted: int) -> int:
             extra={"wanted": wanted, "connections": possible},
         )
     return possible
+
+
+def _end_with_stdin() -> None:
+    while os.read(sys.stdin.fileno(), 4_096):
+        pass
+    _logger.info("standard input has ended")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _follow(access: Callable[[], Access], file: AccessFile) -> None:

@@ -128,7 +128,12 @@ def running_collector(
     ]
     with log.open("a") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, start_new_session=True, cwd=root
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=root,
         )
     collector = RunningCollector(port, metrics_port, spool, sink, log, process)
 

@@ -187,6 +187,16 @@ def test_ships_all_before_it_ends(tmp_path) -> None:
     assert not [file for file in it.spool.rglob("*") if file.suffix in (".open", ".sealed")]
 
 
+def test_ends_with_the_process_that_holds_its_standard_input(tmp_path) -> None:
+    with running_collector(tmp_path, "--end-with-stdin") as it:
+        it.send(EVENTS)
+        assert it.process.poll() is None
+        it.process.stdin.close()
+        assert it.process.wait(60) == 0
+
+    assert event_ids(records_in(it.sink)) == ["e1"]
+
+
 def test_answers_everything_that_is_on_its_way_when_it_ends(tmp_path) -> None:
     with running_collector(tmp_path) as it, Load(it.port) as load:
         time.sleep(0.5)
