@@ -106,6 +106,7 @@ def _worker(settings: CollectorSettings) -> "Collector":
     from clickstream_dagster.collector.app import Collector
     from clickstream_dagster.collector.sinks import sink_of
 
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     return Collector(settings, sink_of(settings.sink, settings.sink_settings))
 
 
@@ -139,6 +140,15 @@ def _possible_connections(wanted: int) -> int:
             extra={"wanted": wanted, "connections": possible},
         )
     return possible
+
+
+def _end_with_parent() -> None:
+    """Drain when the main process is gone: nobody tells this worker any more who may send."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    _logger.error("the main process has ended")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _end_with_stdin() -> None:

@@ -197,6 +197,25 @@ def test_ends_with_the_process_that_holds_its_standard_input(tmp_path) -> None:
     assert event_ids(records_in(it.sink)) == ["e1"]
 
 
+def test_workers_end_with_a_main_process_that_is_killed(tmp_path) -> None:
+    with running_collector(tmp_path, workers=2) as it:
+        it.send(EVENTS)
+        it.process.kill()
+        it.process.wait()
+
+        def nobody_listens() -> bool:
+            try:
+                it.send(EVENTS)
+            except ConnectionRefusedError:
+                return True
+            except OSError:  # a worker that is on its way out
+                pass
+            return False
+
+        eventually(nobody_listens, 20, it.log.read_text)
+        eventually(lambda: "e1" in event_ids(records_in(it.sink)), 20, it.log.read_text)
+
+
 def test_answers_everything_that_is_on_its_way_when_it_ends(tmp_path) -> None:
     with running_collector(tmp_path) as it, Load(it.port) as load:
         time.sleep(0.5)
