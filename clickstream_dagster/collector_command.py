@@ -13,6 +13,7 @@ from clickstream_dagster.plain_errors import plain_errors
 if TYPE_CHECKING:
     from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.collector.access import Access
+    from clickstream_dagster.collector.server import TlsFiles
     from clickstream_dagster.collector.settings import ProjectSettings
     from clickstream_dagster.collector.sinks.settings import SinkSettings
     from clickstream_dagster.collector.tokens import OidcSettings
@@ -35,6 +36,16 @@ def collector(
     metrics: Annotated[
         str, typer.Option(help="Address and port of /metrics; 'off' for none.")
     ] = "127.0.0.1:9464",
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            help="Speak HTTPS with this certificate (PEM, those up to its issuer behind it); with"
+            " --tls-key. SIGHUP takes a renewed one."
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Key of the certificate (PEM), without a password.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Worker processes. Default: one per core.")
     ] = None,
@@ -195,6 +206,7 @@ def collector(
             metrics=None if metrics == "off" else host_and_port(metrics, "--metrics"),
             workers=workers or default_workers(),
             log_format=one_of(LogFormat, log, "--log"),
+            tls=_tls(tls_cert, tls_key),
             ends_with_stdin=end_with_stdin,
         )
 
@@ -259,6 +271,14 @@ def _sink_settings(project_id: str, s3: "S3Access", file: Path | None) -> "SinkS
 
     streams = read_stream_settings(file) if file else StreamSettings()
     return SinkSettings(project_id=project_id, s3=s3, kinesis=streams.kinesis, kafka=streams.kafka)
+
+
+def _tls(certificate: Path | None, key: Path | None) -> "TlsFiles | None":
+    from clickstream_dagster.collector.server import TlsFiles
+
+    if (certificate is None) != (key is None):
+        raise SettingError("give --tls-cert together with --tls-key")
+    return TlsFiles(certificate, key) if certificate and key else None
 
 
 def _oidc(issuer: str | None, audience: str | None) -> "OidcSettings | None":

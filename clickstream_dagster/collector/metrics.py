@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections import Counter as Counts
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -16,13 +15,33 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the library's name
+_PREFIX = "metrics-"
 
 
-def prepare_folder() -> Path:
-    """Make the folder in which workers count; the processes started from here on use it."""
-    folder = Path(tempfile.mkdtemp(prefix="collector-metrics-"))
+def prepare_folder(spool: Path) -> Path:
+    """Make the folder in which workers count; the processes started from here on use it.
+
+    It is in the spool, the one place that a collector writes to. What collectors that were killed
+    have left there is removed.
+    """
+    for left in spool.glob(f"{_PREFIX}*"):
+        if not _lives(int(left.name.removeprefix(_PREFIX))):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = spool / f"{_PREFIX}{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)  # in a container each collector has the same number
+    folder.mkdir(mode=0o700)
     os.environ[_FOLDER] = str(folder)
     return folder
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def remove_folder(folder: Path) -> None:

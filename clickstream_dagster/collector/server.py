@@ -6,11 +6,14 @@ import multiprocessing
 import os
 import resource
 import signal
+import ssl
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clickstream_dagster.collector.access import Access, AccessFile
@@ -30,6 +33,26 @@ _LOOK_SECONDS = 2.0
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The certificate that is shown, with those up to its issuer behind it, and its key; PEM.
+
+    Raises SettingError when they can't be read, or don't belong together.
+    """
+
+    certificate: Path
+    key: Path
+
+    def __post_init__(self) -> None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
+        except OSError as error:
+            raise SettingError(
+                f"TLS with {self.certificate} and {self.key}: {error}; write PEM files of a "
+                "certificate and its key without a password, which this user may read"
+            ) from error
+
+
 class LogFormat(StrEnum):
     """How lines of the log are written."""
 
@@ -45,14 +68,16 @@ def run_collector(
     metrics: tuple[str, int] | None,
     workers: int,
     log_format: LogFormat,
+    tls: TlsFiles | None = None,
     ends_with_stdin: bool = False,
 ) -> None:
     """Collect until a signal ends it, or its standard input; SIGTERM, SIGINT and that drain.
 
     `access` is asked every few seconds: who may send changes without a restart. `listen` and
-    `metrics` are address and port. Raises SettingError when a setting can't work.
+    `metrics` are address and port. With `tls` it speaks HTTPS, and SIGHUP takes renewed files.
+    Raises SettingError when a setting can't work.
     """
-    from granian.constants import HTTPModes, Interfaces, Loops
+    from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
     from granian.http import HTTP1Settings
     from granian.server import Server
 
@@ -65,7 +90,7 @@ def run_collector(
     connections = _possible_connections(settings.connections)
     file = AccessFile(settings.spool)
     file.write(access())
-    folder = prepare_folder()
+    folder = prepare_folder(settings.spool)
     if metrics is not None:
         try:
             serve_metrics(settings.spool, *metrics)
@@ -89,6 +114,9 @@ def run_collector(
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MS),
         log_dictconfig=logs,
         respawn_failed_workers=True,
+        ssl_cert=tls.certificate if tls else None,
+        ssl_key=tls.key if tls else None,
+        ssl_protocol_min=SSLProtocols.tls12,  # phones before Android 10 speak no 1.3
         workers_kill_timeout=int(settings.drain_seconds) + _KILL_GRACE_SECONDS,
     )
     try:

@@ -413,6 +413,7 @@ def test_says_what_is_wrong_with_the_settings_of_a_stream(tmp_path, text: str, t
         (("--oidc-issuer", "https://id.example.com"), "together with --oidc-audience"),
         (("--oidc-issuer", "http://id.example.com", "--oidc-audience", "a"), "https:// address"),
         (("--listen", "8088"), "write an address and a port"),
+        (("--tls-key", "key.pem"), "together with --tls-key"),
         (("--any-app", "--body-kb", "9000"), "body limit"),
     ],
 )
