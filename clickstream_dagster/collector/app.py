@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from granian.rsgi import ProtocolClosed
 
 from clickstream_dagster.collector import pixels
 from clickstream_dagster.collector.access import Access, AccessFile
@@ -202,6 +203,8 @@ class Collector:
             task.uncancel()
             self._overdue.discard(task)
             raise RefusalError(408, "the body has not come in time", _CLOSE) from None
+        except ProtocolClosed:  # its sender has left
+            raise RefusalError(400, "the body ends in the middle", _CLOSE) from None
         finally:
             del self._reading[task]
             self._reading_bytes -= size
