@@ -138,6 +138,7 @@ class Collector:
                     text,
                 )
                 await self._stored(line)
+                self._metrics.count_events(known_app, text)
         except RefusalError as refusal:
             self._refuse(protocol, refusal, shared, known_app)
             return

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clickstream_dagster.collector.event_count import EventCount
 from clickstream_dagster.collector.sinks.sink import SinkCounters
 from clickstream_dagster.collector.spool import spool_state
 
@@ -61,11 +62,17 @@ class WorkerMetrics:
         self._bytes = Counter(
             "clickstream_collector_body_bytes", "Bytes of stored bodies, as sent.", ["app"]
         )
+        self._events = Counter(
+            "clickstream_collector_events",
+            "Events in stored requests; above a rate they are estimated from a part of them.",
+            ["app"],
+        )
         self._sink = Counter(
             "clickstream_collector_sink", "What the sink counts of its own.", ["kind"]
         )
         self._new_requests: Counts[tuple[str, int]] = Counts()
         self._new_bytes: Counts[str] = Counts()
+        self._new_events = EventCount()
         self._sink_seen: Counts[str] = Counts()
 
     def count(self, app_id: str, status: int, body_bytes: int = 0) -> None:
@@ -73,6 +80,10 @@ class WorkerMetrics:
         self._new_requests[app_id, status] += 1
         if body_bytes:
             self._new_bytes[app_id] += body_bytes
+
+    def count_events(self, app_id: str, text: str) -> None:
+        """Count the events in the body of a stored request."""
+        self._new_events.add(app_id, text)
 
     def publish(self) -> None:
         """Pass on what has been counted since the last call."""
@@ -82,6 +93,8 @@ class WorkerMetrics:
             self._requests.labels(app_id, str(status)).inc(number)
         for app_id, number in sizes.items():
             self._bytes.labels(app_id).inc(number)
+        for app_id, number in self._new_events.take().items():
+            self._events.labels(app_id).inc(number)
 
     def publish_sink(self, counters: SinkCounters) -> None:
         """Pass on the sink's own counters, which only grow."""
