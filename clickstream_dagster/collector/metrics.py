@@ -1,7 +1,9 @@
 """Metrics for Prometheus: each worker counts, the main process tells the sums."""
 
+import fcntl
 import os
 import shutil
+import tempfile
 from collections import Counter as Counts
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -22,27 +24,28 @@ _PREFIX = "metrics-"
 def prepare_folder(spool: Path) -> Path:
     """Make the folder in which workers count; the processes started from here on use it.
 
-    It is in the spool, the one place that a collector writes to. What collectors that were killed
-    have left there is removed.
+    It is in the spool, the one place that a collector writes to, and locked while this process
+    lives. What collectors that were killed have left there is removed.
     """
     for left in spool.glob(f"{_PREFIX}*"):
-        if not _lives(int(left.name.removeprefix(_PREFIX))):
+        if (lock := _locked(left)) is not None:
             shutil.rmtree(left, ignore_errors=True)
-    folder = spool / f"{_PREFIX}{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)  # in a container each collector has the same number
-    folder.mkdir(mode=0o700)
+            os.close(lock)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=spool))
+    _locked(folder)
     os.environ[_FOLDER] = str(folder)
     return folder
 
 
-def _lives(process: int) -> bool:
+def _locked(folder: Path) -> int | None:
+    """Lock a folder; None when another process holds it. The system unlocks it at the end."""
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        pass
-    return True
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
 
 
 def remove_folder(folder: Path) -> None:

@@ -257,6 +257,15 @@ def test_tells_pages_of_the_allow_list_only_that_they_may_send(
         assert answer.headers.get("access-control-allow-origin") == (origin if may else None)
 
 
+def test_names_the_origin_where_every_page_may_send(tmp_path) -> None:
+    """With credentials a browser takes no `*`."""
+    with running_collector(tmp_path, "--origin", "*") as running:
+        answer = running.send(EVENTS, headers={"Origin": "https://any.example"})
+
+    assert answer.headers["access-control-allow-origin"] == "https://any.example"
+    assert answer.headers["access-control-allow-credentials"] == "true"
+
+
 def test_lets_a_page_read_a_refusal(collector: RunningCollector) -> None:
     answer = collector.send(EVENTS, query="", headers={"Origin": ORIGINS[0]})
 

@@ -258,6 +258,19 @@ def test_seals_segments_by_age_and_by_size(tmp_path) -> None:
         eventually(lambda: records_in(tmp_path / "second" / "raw"), 20)
 
 
+def test_takes_away_what_killed_collectors_have_counted_and_no_other(tmp_path) -> None:
+    with running_collector(tmp_path) as it:
+        it.kill()
+    (left,) = it.spool.glob("metrics-*")
+    with running_collector(tmp_path) as first:
+        assert not left.exists()
+        (counted,) = it.spool.glob("metrics-*")
+        with running_collector(tmp_path):
+            assert counted.exists()
+            assert first.send(EVENTS).status == 200
+            eventually(lambda: 'status="200"} 1.0' in first.metrics(), 20, first.metrics)
+
+
 def test_tells_what_it_does_to_prometheus(tmp_path) -> None:
     with running_collector(tmp_path, workers=2) as it:
         for _ in range(10):
