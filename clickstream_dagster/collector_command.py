@@ -1,5 +1,6 @@
 """`clickstream collector`: what it is told by the project's YAML, or by options without one."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from clickstream_dagster.collector.settings import ProjectSettings
     from clickstream_dagster.collector.sinks.settings import SinkSettings
     from clickstream_dagster.collector.tokens import OidcSettings
+
+_logger = logging.getLogger(__name__)
 
 _WITHOUT_YAML = "Without the project's YAML, with --sink only"
 
@@ -231,12 +234,21 @@ def _told_by_yaml(project_id: str) -> "tuple[ProjectSettings, Callable[[], Acces
     from clickstream_dagster.projects import following
 
     project = following(project_id)
+    started = told = project().collector.settings
 
     def access() -> Access:
+        nonlocal told
         now = project()
+        if now.collector.settings != told:
+            told = now.collector.settings
+            if told != started:
+                _logger.warning(
+                    "the YAML says more than apps, origins and write keys anew: start the collector"
+                    " again for that"
+                )
         return Access(now.app_ids, _key_hashes(now.collector.write_keys), now.collector.origins)
 
-    return project().collector.settings, access
+    return started, access
 
 
 def _told_by_options(

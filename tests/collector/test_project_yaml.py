@@ -244,6 +244,12 @@ def test_a_collector_does_as_the_yaml_says_and_follows_who_may_send(
             60,
         )
         assert it.send(EVENTS, path="/e", query="appId=shop_android").status == 200
+        assert "start the collector again" not in it.log.read_text()
+
+        text = text.replace("body_kb: 1", "body_kb: 2")
+        write("shop_web", "https://www.example.com")
+        eventually(lambda: "start the collector again" in it.log.read_text(), 60)
+        assert it.send(bytes(1025), path="/e").status == 413
 
 
 @pytest.mark.parametrize(
