@@ -1,8 +1,11 @@
 """The projects of this deployment, by id: what their YAML says, without running anything."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from yaml import YAMLError
 
 from clickstream_dagster import deployment
 from clickstream_dagster.errors import SettingError
@@ -10,21 +13,28 @@ from clickstream_dagster.errors import SettingError
 if TYPE_CHECKING:
     from clickstream_dagster.assets.project import Project
 
-_OR_APPS = ", or the apps with --app-id"
+_COMPONENT = re.compile(r"Error while loading component (.+?)(?:\[\d+\])?:")
+_PREFIX = "Value error, "  # of pydantic
+_OR_OPTIONS = ", or say all with --sink and --app-id"
 
 
 def deployed_project(project_id: str, otherwise: str = "") -> "Project":
     """Give the project with an id.
 
-    Raises SettingError when no YAML below `defs/` has it; `otherwise` is what else may be written.
+    Raises SettingError when no YAML below `defs/` has it, or one of them is wrong; `otherwise` is
+    what else may be written.
     """
     import dagster as dg
+    from dagster.components.core.component_tree import ComponentTreeException
 
     from clickstream_dagster import defs
     from clickstream_dagster.components import ClickstreamProject
 
     tree = dg.ComponentTree.from_module(defs_module=defs, project_root=deployment.root())
-    found = {one.project_id: one for one in tree.get_all_components(ClickstreamProject)}
+    try:
+        found = {one.project_id: one for one in tree.get_all_components(ClickstreamProject)}
+    except (ComponentTreeException, YAMLError) as error:
+        raise SettingError(_fault(error, Path(defs.__path__[0]))) from error
     if project_id not in found:
         raise SettingError(
             f"no project {project_id!r} is deployed here ({', '.join(sorted(found)) or 'none is'});"
@@ -37,7 +47,7 @@ def following(project_id: str) -> "Callable[[], Project]":
     """Give a function that gives the project as its YAML is at each call.
 
     The YAML is read when a file below `defs/` has changed. Raises SettingError, here and at a
-    call, when the project is not there; Dagster's errors when a YAML can't be read.
+    call, when the project is not there or a YAML is wrong.
     """
     from clickstream_dagster import defs
 
@@ -51,8 +61,38 @@ def following(project_id: str) -> "Callable[[], Project]":
             default=0.0,
         )
         if seen is None or seen[0] != changed:
-            seen = (changed, deployed_project(project_id, _OR_APPS))
+            seen = (changed, deployed_project(project_id, _OR_OPTIONS))
         return seen[1]
 
     project()
     return project
+
+
+def _fault(error: Exception, folder: Path) -> str:
+    """Give what Dagster says about a YAML: its file, the key, and what is wrong with it."""
+    from dagster.components.resolved.errors import ResolutionException
+    from pydantic import ValidationError
+
+    named = _COMPONENT.match(str(error))
+    where = f"{folder / named[1] / 'defs.yaml'}: " if named else ""
+    cause: BaseException = error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+        if isinstance(cause, ResolutionException):
+            where = f"{str(cause).splitlines()[0]}: "  # with the line and the key
+        elif isinstance(cause, ValidationError):
+            break
+    if not isinstance(cause, ValidationError):
+        return f"{where}{cause}"
+    faults = [
+        ": ".join(
+            [
+                *filter(None, [".".join(str(part) for part in fault["loc"])]),
+                fault["msg"].removeprefix(_PREFIX),
+            ]
+        )
+        # Each key may also be a template: Dagster complains, too, that what is written is no text.
+        for fault in cause.errors()
+        if fault["type"] != "string_type" or len(cause.errors()) == 1
+    ]
+    return where + "; ".join(faults)

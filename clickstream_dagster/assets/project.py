@@ -15,6 +15,7 @@ from clickstream_dagster.batches.windows import Window
 from clickstream_dagster.checks.quality import Bounds
 from clickstream_dagster.processing.maintenance import MaintenanceSettings
 from clickstream_dagster.processing.plugins import PluginChoice
+from clickstream_dagster.resources.collector import ProjectCollector
 from clickstream_dagster.resources.definitions import Definitions
 
 if TYPE_CHECKING:
@@ -32,9 +33,7 @@ class Project:
     `partitions` are the windows of the processing interval. `queue_url` is the SQS queue that
     announces raw objects; without it the arrival sensor lists them. `root` is the Dagster
     project's directory, from which relative paths in a plug-in's config start. The lake is
-    maintained at the ticks of `maintenance_cron`, in UTC. The models go by `definitions`. Pages of
-    `origins` may send to the collector; SDKs send to `collector_endpoint`; `collector_metrics` are
-    addresses of collectors' metrics.
+    maintained at the ticks of `maintenance_cron`, in UTC. The models go by `definitions`.
     """
 
     project_id: str
@@ -54,16 +53,13 @@ class Project:
     bounds: Bounds
     trigger: Trigger | None
     grace_minutes: int
+    collector: ProjectCollector
     s3: S3Access = field(default_factory=S3Access)
     queue_url: str | None = None
     correct_clocks: bool = True
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
     maintenance_cron: str = "0 3 * * *"
     definitions: Definitions = field(default_factory=Definitions)
-    origins: tuple[str, ...] = ()
-    collector_endpoint: str | None = None
-    collector_metrics: tuple[str, ...] = ()
-    collector_max_wait_seconds: int = 900
 
     def enriches(self, name: str) -> bool:
         """Whether an enrichment of that name is chosen."""

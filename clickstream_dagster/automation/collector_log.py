@@ -24,18 +24,18 @@ def collector_sensor(project: Project) -> dg.SensorDefinition:
     )
     def look(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         told, wrong = [], []
-        for address in project.collector_metrics:
+        for address in project.collector.metrics:
             try:
                 waiting = waiting_at(address)
             except CollectorError as error:
                 wrong.append(str(error))
                 continue
             told.append(f"{address}: {waiting.segments} segments wait")
-            if waiting.oldest_seconds > project.collector_max_wait_seconds:
+            if waiting.oldest_seconds > project.collector.max_wait_seconds:
                 wrong.append(
                     f"{address}: the oldest of {waiting.segments} segments has waited for "
                     f"{waiting.oldest_seconds / 60:.0f} minutes for the sink, at most "
-                    f"{project.collector_max_wait_seconds / 60:.0f} are allowed; its log says why"
+                    f"{project.collector.max_wait_seconds / 60:.0f} are allowed; its log says why"
                 )
         if wrong:
             raise CollectorError("; ".join(wrong))

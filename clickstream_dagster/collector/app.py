@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from granian.rsgi import ProtocolClosed
 
 from clickstream_dagster.collector import pixels
 from clickstream_dagster.collector.access import Access, AccessFile
@@ -115,7 +116,7 @@ class Collector:
         known_app = app_id if app_id in self._app_ids else ""
         try:
             if not known_app or self._app_keys or self._tokens:
-                await self._check(known_app, given.get(_WRITE_KEY), headers)
+                await self._permit(known_app, given.get(_WRITE_KEY), headers, protocol)
             if _WRITE_KEY in given:  # a secret: it is not kept
                 query = without(query, _WRITE_KEY)
             body = await self._body(headers, protocol)
@@ -137,6 +138,7 @@ class Collector:
                     text,
                 )
                 await self._stored(line)
+                self._metrics.count_events(known_app, text)
         except RefusalError as refusal:
             self._refuse(protocol, refusal, shared, known_app)
             return
@@ -145,6 +147,19 @@ class Collector:
             protocol.response_bytes(200, [*pixels.HEADERS, *shared], pixels.GIF)
         else:
             protocol.response_empty(200, shared)
+
+    async def _permit(
+        self, app_id: str, key: str | None, headers: Any, protocol: "HTTPProtocol"
+    ) -> None:
+        """Raise RefusalError for who may not send, with the body read away: he is to see why."""
+        try:
+            await self._check(app_id, key, headers)
+        except RefusalError as refusal:
+            try:
+                await self._body(headers, protocol)
+            except RefusalError:  # there is more of it
+                refusal.headers += (_CLOSE,)
+            raise
 
     async def _check(self, app_id: str, key: str | None, headers: Any) -> None:
         """Raise RefusalError for who may not send."""
@@ -189,6 +204,8 @@ class Collector:
             task.uncancel()
             self._overdue.discard(task)
             raise RefusalError(408, "the body has not come in time", _CLOSE) from None
+        except ProtocolClosed:  # its sender has left
+            raise RefusalError(400, "the body ends in the middle", _CLOSE) from None
         finally:
             del self._reading[task]
             self._reading_bytes -= size

@@ -1,5 +1,6 @@
 """Metrics for Prometheus: each worker counts, the main process tells the sums."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -9,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clickstream_dagster.collector.event_count import EventCount
 from clickstream_dagster.collector.sinks.sink import SinkCounters
 from clickstream_dagster.collector.spool import spool_state
 
@@ -16,13 +18,34 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the library's name
+_PREFIX = "metrics-"
 
 
-def prepare_folder() -> Path:
-    """Make the folder in which workers count; the processes started from here on use it."""
-    folder = Path(tempfile.mkdtemp(prefix="collector-metrics-"))
+def prepare_folder(spool: Path) -> Path:
+    """Make the folder in which workers count; the processes started from here on use it.
+
+    It is in the spool, the one place that a collector writes to, and locked while this process
+    lives. What collectors that were killed have left there is removed.
+    """
+    for left in spool.glob(f"{_PREFIX}*"):
+        if (lock := _locked(left)) is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=spool))
+    _locked(folder)
     os.environ[_FOLDER] = str(folder)
     return folder
+
+
+def _locked(folder: Path) -> int | None:
+    """Lock a folder; None when another process holds it. The system unlocks it at the end."""
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
 
 
 def remove_folder(folder: Path) -> None:
@@ -42,11 +65,17 @@ class WorkerMetrics:
         self._bytes = Counter(
             "clickstream_collector_body_bytes", "Bytes of stored bodies, as sent.", ["app"]
         )
+        self._events = Counter(
+            "clickstream_collector_events",
+            "Events in stored requests; above a rate they are estimated from a part of them.",
+            ["app"],
+        )
         self._sink = Counter(
             "clickstream_collector_sink", "What the sink counts of its own.", ["kind"]
         )
         self._new_requests: Counts[tuple[str, int]] = Counts()
         self._new_bytes: Counts[str] = Counts()
+        self._new_events = EventCount()
         self._sink_seen: Counts[str] = Counts()
 
     def count(self, app_id: str, status: int, body_bytes: int = 0) -> None:
@@ -54,6 +83,10 @@ class WorkerMetrics:
         self._new_requests[app_id, status] += 1
         if body_bytes:
             self._new_bytes[app_id] += body_bytes
+
+    def count_events(self, app_id: str, text: str) -> None:
+        """Count the events in the body of a stored request."""
+        self._new_events.add(app_id, text)
 
     def publish(self) -> None:
         """Pass on what has been counted since the last call."""
@@ -63,6 +96,8 @@ class WorkerMetrics:
             self._requests.labels(app_id, str(status)).inc(number)
         for app_id, number in sizes.items():
             self._bytes.labels(app_id).inc(number)
+        for app_id, number in self._new_events.take().items():
+            self._events.labels(app_id).inc(number)
 
     def publish_sink(self, counters: SinkCounters) -> None:
         """Pass on the sink's own counters, which only grow."""

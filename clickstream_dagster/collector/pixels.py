@@ -7,6 +7,8 @@ attribute, the other parameters of EVENT_FIELDS become fields of the event. `dat
 the body of a POST has them instead, URL-encoded. The answer is a transparent image of one pixel.
 """
 
+import re
+
 import orjson
 
 from clickstream_dagster.collector.refusal import RefusalError
@@ -18,6 +20,7 @@ HEADERS = [("content-type", "image/gif"), ("cache-control", "no-store, max-age=0
 
 EVENT_FIELDS = ("unique_id", "device_id", "locale", "host_name", "app_title", "app_version")
 _ATTRIBUTE = "attributes."
+_MS = re.compile(r"[0-9]{1,15}")  # what is longer is no time; its conversion may fail, too
 
 
 def events_of(parameters: dict[str, str], event_id: str, now_ms: int) -> str:
@@ -38,7 +41,7 @@ def events_of(parameters: dict[str, str], event_id: str, now_ms: int) -> str:
     event = {
         "event_type": event_type,
         "event_id": event_id,
-        "timestamp": int(timestamp) if timestamp.isascii() and timestamp.isdigit() else now_ms,
+        "timestamp": int(timestamp) if _MS.fullmatch(timestamp) else now_ms,
         "app_id": parameters.get("appId"),
         "platform": parameters.get("platform"),
         "unique_id": user,

@@ -5,10 +5,15 @@ import logging.config
 import multiprocessing
 import os
 import resource
+import signal
+import ssl
+import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clickstream_dagster.collector.access import Access, AccessFile
@@ -28,6 +33,26 @@ _LOOK_SECONDS = 2.0
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The certificate that is shown, with those up to its issuer behind it, and its key; PEM.
+
+    Raises SettingError when they can't be read, or don't belong together.
+    """
+
+    certificate: Path
+    key: Path
+
+    def __post_init__(self) -> None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
+        except OSError as error:
+            raise SettingError(
+                f"TLS with {self.certificate} and {self.key}: {error}; write PEM files of a "
+                "certificate and its key without a password, which this user may read"
+            ) from error
+
+
 class LogFormat(StrEnum):
     """How lines of the log are written."""
 
@@ -43,13 +68,16 @@ def run_collector(
     metrics: tuple[str, int] | None,
     workers: int,
     log_format: LogFormat,
+    tls: TlsFiles | None = None,
+    ends_with_stdin: bool = False,
 ) -> None:
-    """Collect until a signal ends it; SIGTERM and SIGINT drain.
+    """Collect until a signal ends it, or its standard input; SIGTERM, SIGINT and that drain.
 
     `access` is asked every few seconds: who may send changes without a restart. `listen` and
-    `metrics` are address and port. Raises SettingError when a setting can't work.
+    `metrics` are address and port. With `tls` it speaks HTTPS, and SIGHUP takes renewed files.
+    Raises SettingError when a setting can't work.
     """
-    from granian.constants import HTTPModes, Interfaces, Loops
+    from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
     from granian.http import HTTP1Settings
     from granian.server import Server
 
@@ -62,13 +90,15 @@ def run_collector(
     connections = _possible_connections(settings.connections)
     file = AccessFile(settings.spool)
     file.write(access())
-    folder = prepare_folder()
+    folder = prepare_folder(settings.spool)
     if metrics is not None:
         try:
             serve_metrics(settings.spool, *metrics)
         except OSError as error:
             raise SettingError(f"metrics at {metrics[0]}:{metrics[1]}: {error}") from error
     threading.Thread(target=_follow, args=(access, file), name="access", daemon=True).start()
+    if ends_with_stdin:
+        threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     multiprocessing.set_start_method("spawn", force=True)  # threads run here, forks are not safe
     server = Server(
         "collector",
@@ -84,6 +114,9 @@ def run_collector(
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MS),
         log_dictconfig=logs,
         respawn_failed_workers=True,
+        ssl_cert=tls.certificate if tls else None,
+        ssl_key=tls.key if tls else None,
+        ssl_protocol_min=SSLProtocols.tls12,  # phones before Android 10 speak no 1.3
         workers_kill_timeout=int(settings.drain_seconds) + _KILL_GRACE_SECONDS,
     )
     try:
@@ -101,6 +134,7 @@ def _worker(settings: CollectorSettings) -> "Collector":
     from clickstream_dagster.collector.app import Collector
     from clickstream_dagster.collector.sinks import sink_of
 
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     return Collector(settings, sink_of(settings.sink, settings.sink_settings))
 
 
@@ -134,6 +168,22 @@ def _possible_connections(wanted: int) -> int:
             extra={"wanted": wanted, "connections": possible},
         )
     return possible
+
+
+def _end_with_parent() -> None:
+    """Drain when the main process is gone: nobody tells this worker any more who may send."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    _logger.error("the main process has ended")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_with_stdin() -> None:
+    while os.read(sys.stdin.fileno(), 4_096):
+        pass
+    _logger.info("standard input has ended")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _follow(access: Callable[[], Access], file: AccessFile) -> None:

@@ -132,7 +132,8 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         Arrivals, describe(description="How the arrival sensor notices raw files.")
     ] = Field(default_factory=Arrivals)
     collector: Annotated[
-        Collector, describe(description="Who may send to the collector, and how it is watched.")
+        Collector,
+        describe(description="The collector: who may send, its sink, how it is watched."),
     ] = Field(default_factory=Collector)
     warehouses: Annotated[
         list[Warehouse],
@@ -393,6 +394,11 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         return self
 
     @model_validator(mode="after")
+    def _raw_of_sink(self) -> "ClickstreamProject":
+        self.collector.sink.require_raw(self._absolute(Path(), self.raw, "raw"))
+        return self
+
+    @model_validator(mode="after")
     def _raw_of_queue(self) -> "ClickstreamProject":
         if self.arrivals.mode == "sqs" and not (self.raw or "").startswith(S3_SCHEME):
             raise ValueError(
@@ -486,10 +492,9 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             maintenance=self.maintenance.settings(),
             maintenance_cron=self.maintenance.cron,
             definitions=self.definitions.definitions(),
-            origins=tuple(self.collector.origins),
-            collector_endpoint=self.collector.endpoint,
-            collector_metrics=tuple(self.collector.metrics),
-            collector_max_wait_seconds=self.collector.max_wait_minutes * 60,
+            collector=self.collector.plan(
+                self.project_id, absolute(self.raw, "raw"), self.s3.access(), root
+            ),
         )
 
     def _absolute(self, root: Path, path: str | None, default: str) -> str:
@@ -543,7 +548,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             ],
             sensors=[
                 arrival_sensor(project, job),
-                *([collector_sensor(project)] if project.collector_metrics else []),
+                *([collector_sensor(project)] if project.collector.metrics else []),
             ],
         )
         root = context.project_root

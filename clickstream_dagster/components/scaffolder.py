@@ -35,6 +35,13 @@ attributes:
   # arrivals:
   #   mode: listing # or sqs, with the queue_url of a queue that S3 sends notifications to
 
+  # collector: # docs/collector.md
+  #   path: /collect
+  #   origins: [] # of pages that may send, as https://www.example.com
+  #   sink: # files where raw says; or kinesis, kafka (docs/collector-sinks.md)
+  #     buffer_mb: 30
+  #     buffer_seconds: 300
+
   # engine: sail # or spark, sc://host:port, emr_serverless (docs/emr.md)
   # transformer: sdk
   # enrichments: [ua, ip] # traffic_source tells campaigns and channels

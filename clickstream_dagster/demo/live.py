@@ -24,6 +24,7 @@ from rich.console import Console
 
 from clickstream_dagster import deployment
 from clickstream_dagster.demo.progress import terminal_to
+from clickstream_dagster.demo.raw_files import NewRawFiles
 from clickstream_dagster.errors import ClickstreamError
 
 if TYPE_CHECKING:
@@ -181,6 +182,8 @@ class Turns:
     def __init__(self, places: LivePlaces, spark: "SparkSession") -> None:
         self._places = places
         self._spark = spark
+        self._raw_files = NewRawFiles(places.raw)
+        self._waiting: list[RawObject] = []
         self._taken: set[str] = set()
         self._number = 0
         self._unfinished: list[str] = []
@@ -192,16 +195,15 @@ class Turns:
 
     def next(self) -> Turn | None:
         """Give the next turn, None when no raw file waits."""
-        from clickstream_dagster.batches.objects import list_objects
-
-        objects = list(list_objects(str(self._places.raw)))
+        self._waiting += self._raw_files.take()
         if self._unfinished:
-            again = tuple(one for one in objects if one.uri in self._unfinished)
+            again = tuple(one for one in self._waiting if one.uri in self._unfinished)
             is_whole = len(again) == len(self._unfinished)
             self._unfinished = []
             if is_whole:  # without one of its files it would replace more by less
                 return Turn(self._number, again)
-        new = tuple(one for one in objects if one.uri not in self._taken)
+        new = tuple(one for one in self._waiting if one.uri not in self._taken)
+        self._waiting = []
         if not new:
             return None
         self._number += 1
@@ -210,7 +212,6 @@ class Turns:
         unfinished = file.with_suffix(".part")
         unfinished.write_text(json.dumps([one.uri for one in new]))
         unfinished.rename(file)
-        self._taken.update(one.uri for one in new)
         return turn
 
     def take(self, turn: Turn) -> str:
@@ -275,11 +276,14 @@ def running_collector(
         *("--project-id", PROJECT, *(part for app in APPS for part in ("--app-id", app))),
         *("--spool", str(places.spool), "--sink", str(places.raw), "--workers", "1"),
         *("--listen", f"127.0.0.1:{port}", "--metrics", "off", "--origin", "*"),
-        *("--segment-seconds", str(SEGMENT_SECONDS), "--log", "text"),
+        *("--segment-seconds", str(SEGMENT_SECONDS), "--log", "text", "--end-with-stdin"),
     ]
     with places.collector_log.open("w") as log:
-        # In a session of its own, so that the terminal's Ctrl-C reaches the demo alone.
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        # In a session of its own, so that the terminal's Ctrl-C reaches the demo alone; the pipe
+        # tells it when the demo is gone.
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         deadline = time.monotonic() + _SECONDS_TO_START
         while not _answers(port) and not ending.is_set():

@@ -1,14 +1,37 @@
-"""What a running collector tells: its metrics, read over HTTP."""
+"""A project's collector: what the project says about it, and what a running one tells over HTTP."""
 
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 
+from clickstream_dagster.collector.settings import ProjectSettings
 from clickstream_dagster.errors import ClickstreamError
 
 OLDEST_SEGMENT = "clickstream_collector_oldest_segment_seconds"
 _SEGMENTS = "clickstream_collector_log_segments"
 _SECONDS = 10
 _MAX_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectCollector:
+    """What a project says about its collectors.
+
+    Attributes:
+        settings: with which each of them is started.
+        origins: of pages that may send.
+        write_keys: file with the apps' write keys.
+        endpoint: address that SDKs send to.
+        metrics: addresses of the collectors' metrics.
+        max_wait_seconds: how long a segment may wait for the sink.
+    """
+
+    settings: ProjectSettings
+    origins: tuple[str, ...] = ()
+    write_keys: Path | None = None
+    endpoint: str | None = None
+    metrics: tuple[str, ...] = ()
+    max_wait_seconds: int = 900
 
 
 class CollectorError(ClickstreamError):

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+
+from tests.answering import Answer, Request, answering
 
 NO_SUCH_KEY = b"<Error><Code>NoSuchKey</Code><Message>no such key</Message></Error>"
 EMPTY_LISTING = b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
@@ -16,47 +16,28 @@ def odd_server(conflicts: int = 0, conditional: bool = True) -> Iterator[str]:
     It may also not know conditional writes, and replaces what it should not.
     """
     objects: dict[str, bytes] = {}
-    left = [conflicts]
+    left = conflicts
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def put(request: Request) -> Answer:
+        nonlocal left
+        if left:
+            left -= 1
+            return Answer(409, body=b"<Error><Code>ConditionalRequestConflict</Code></Error>")
+        if conditional and "If-None-Match" in request.headers and request.path in objects:
+            return Answer(412, body=b"<Error><Code>PreconditionFailed</Code></Error>")
+        objects[request.path] = request.body
+        return Answer(200)
 
-        def do_PUT(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if left[0]:
-                left[0] -= 1
-                self.answer(409, b"<Error><Code>ConditionalRequestConflict</Code></Error>")
-            elif conditional and self.headers.get("If-None-Match") and self.path in objects:
-                self.answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
-            else:
-                objects[self.path] = body
-                self.answer(200, b"")
+    def answer(request: Request) -> Answer:
+        if request.method == "PUT":
+            return put(request)
+        if request.method == "POST":
+            return Answer(500, body=b"<html><body>Internal Server Error</body></html>")
+        if "list-type=2" in request.path:
+            return Answer(200, body=EMPTY_LISTING)
+        if request.path in objects:
+            return Answer(200, body=objects[request.path])
+        return Answer(404, body=NO_SUCH_KEY)
 
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.answer(500, b"<html><body>Internal Server Error</body></html>")
-
-        def do_GET(self) -> None:
-            if "list-type=2" in self.path:
-                self.answer(200, EMPTY_LISTING)
-            elif self.path in objects:
-                self.answer(200, objects[self.path])
-            else:
-                self.answer(404, NO_SUCH_KEY)
-
-        def answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(answer) as address:
+        yield address

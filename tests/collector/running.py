@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests.served import eventually, free_port
 
 APP = "shop_web"
 QUERY = f"platform=Web&appId={APP}&event_bundle_sequence_id=1"
+CLICKSTREAM = str(Path(sys.executable).with_name("clickstream"))
 SECONDS_TO_END = 60
 
 
@@ -41,6 +43,7 @@ class RunningCollector:
     sink: Path
     log: Path
     process: subprocess.Popen = field(repr=False)
+    tls: ssl.SSLContext | None = None
 
     def send(
         self,
@@ -52,7 +55,11 @@ class RunningCollector:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """Send one request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = (
+            http.client.HTTPSConnection("localhost", self.port, timeout=30, context=self.tls)
+            if self.tls
+            else http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        )
         try:
             target = f"{path}?{query}" if query else path
             connection.request(method, target, body, headers or {})
@@ -110,23 +117,38 @@ def records_in(sink: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def running_collector(
-    root: Path, *options: str, workers: int = 1, apps: tuple[str, ...] = (APP,)
+    root: Path,
+    *options: str,
+    workers: int = 1,
+    apps: tuple[str, ...] = (APP,),
+    tls: ssl.SSLContext | None = None,
+    before: tuple[str, ...] = (),
 ) -> Iterator[RunningCollector]:
-    """Run a collector whose spool and sink are below `root`; what it left there is taken up."""
+    """Run a collector whose spool and sink are below `root`; what it left there is taken up.
+
+    Without `apps` the YAML of the project `shop` says all that is not of this machine. `tls` is
+    what a client trusts; `before` is a command that runs it, as another user.
+    """
     port, metrics_port = free_port(), free_port()
     spool, sink, log = root / "spool", root / "raw", root / "collector.log"
     command = [
-        *(str(Path(sys.executable).with_name("clickstream")), "collector", "--project-id", "shop"),
+        *(*before, CLICKSTREAM, "collector", "--project-id", "shop"),
         *(part for app in apps for part in ("--app-id", app)),
-        *("--spool", str(spool), "--sink", str(sink), "--workers", str(workers)),
+        *(("--sink", str(sink)) if apps else ()),
+        *("--spool", str(spool), "--workers", str(workers)),
         *("--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{metrics_port}"),
         *options,
     ]
     with log.open("a") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, start_new_session=True, cwd=root
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=root,
         )
-    collector = RunningCollector(port, metrics_port, spool, sink, log, process)
+    collector = RunningCollector(port, metrics_port, spool, sink, log, process, tls)
 
     def answers() -> bool:
         assert process.poll() is None, log.read_text()

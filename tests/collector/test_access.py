@@ -2,11 +2,10 @@
 
 import base64
 import hmac
-import http.server
 import json
 import re
-import threading
 import time
+from contextlib import ExitStack
 
 import jwt
 import pytest
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from clickstream_dagster.collector.access import Access, AccessFile
+from tests.answering import Answer, Request, answering
 from tests.collector.running import APP, QUERY, RunningCollector, records_in, running_collector
 from tests.served import eventually
 
@@ -105,25 +105,18 @@ class Issuer:
     def __init__(self) -> None:
         self.keys = {"one": rsa.generate_private_key(65537, 2048)}
         self.asked = 0
-        outer = self
+        self._open = ExitStack()
+        self.address = self._open.enter_context(answering(self._answer))
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.asked += 1
-                body = json.dumps(outer.answer(self.path)).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+    def close(self) -> None:
+        """Be away from now on."""
+        self._open.close()
 
-            def log_message(self, *_: object) -> None:
-                pass
+    def _answer(self, request: Request) -> Answer:
+        self.asked += 1
+        return Answer(200, body=json.dumps(self._document(request.path)).encode())
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def answer(self, path: str) -> dict:
+    def _document(self, path: str) -> dict:
         if path.endswith("openid-configuration"):
             return {"issuer": self.address, "jwks_uri": f"{self.address}/keys"}
         return {
@@ -146,7 +139,7 @@ class Issuer:
 def issuer():
     one = Issuer()
     yield one
-    one.server.shutdown()
+    one.close()
 
 
 @pytest.fixture(scope="module")
@@ -234,8 +227,7 @@ def test_known_keys_outlive_an_issuer_that_is_away(tmp_path) -> None:
     options = ("--oidc-issuer", issuer.address, "--oidc-audience", "collector")
     with running_collector(tmp_path, *options) as running:
         assert status_with(running, issuer.token()) == 200
-        issuer.server.shutdown()
-        issuer.server.server_close()
+        issuer.close()
 
         assert status_with(running, issuer.token(key="gone", signed_by=issuer.keys["one"])) == 401
         assert status_with(running, issuer.token(sub="another")) == 200

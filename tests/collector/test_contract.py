@@ -175,9 +175,28 @@ def test_refuses_a_body_over_the_limit(collector: RunningCollector) -> None:
         assert collector.send(bytes(size)).status == 413
 
 
+@pytest.mark.parametrize("size", [100_000, 1 << 20, 4 << 20])
+def test_a_sender_of_a_large_body_sees_why_it_is_refused(
+    collector: RunningCollector, size: int
+) -> None:
+    for _ in range(5):
+        assert collector.send(bytes(size), query="appId=stranger").status == 403
+
+
+def test_refuses_an_endless_body_of_a_stranger_as_soon_as_one_of_a_known_app(
+    collector: RunningCollector,
+) -> None:
+    assert b" 403 " in answer_to_endless_body(collector, "appId=stranger")
+
+
 def test_refuses_an_endless_body_when_it_passes_the_limit(collector: RunningCollector) -> None:
+    assert b" 413 " in answer_to_endless_body(collector, QUERY)
+
+
+def answer_to_endless_body(collector: RunningCollector, query: str) -> bytes:
+    """Send a body without an end, give the answer; it must come before 16 MB are taken."""
     with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as client:
-        head = f"POST /collect?{QUERY} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = f"POST /collect?{query} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         client.sendall(head.encode())
         chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
         sent = 0
@@ -188,7 +207,7 @@ def test_refuses_an_endless_body_when_it_passes_the_limit(collector: RunningColl
         except OSError:
             pass
         assert sent < 16 << 20
-        assert b" 413 " in client.recv(200)
+        return client.recv(200)
 
 
 def test_answers_preflights(collector: RunningCollector) -> None:
@@ -236,6 +255,15 @@ def test_tells_pages_of_the_allow_list_only_that_they_may_send(
 
         assert answer.status == status
         assert answer.headers.get("access-control-allow-origin") == (origin if may else None)
+
+
+def test_names_the_origin_where_every_page_may_send(tmp_path) -> None:
+    """With credentials a browser takes no `*`."""
+    with running_collector(tmp_path, "--origin", "*") as running:
+        answer = running.send(EVENTS, headers={"Origin": "https://any.example"})
+
+    assert answer.headers["access-control-allow-origin"] == "https://any.example"
+    assert answer.headers["access-control-allow-credentials"] == "true"
 
 
 def test_lets_a_page_read_a_refusal(collector: RunningCollector) -> None:
@@ -394,6 +422,8 @@ def test_says_what_is_wrong_with_the_settings_of_a_stream(tmp_path, text: str, t
         (("--oidc-issuer", "https://id.example.com"), "together with --oidc-audience"),
         (("--oidc-issuer", "http://id.example.com", "--oidc-audience", "a"), "https:// address"),
         (("--listen", "8088"), "write an address and a port"),
+        (("--tls-key", "key.pem"), "together with --tls-key"),
+        (("--any-app", "--body-kb", "9000"), "body limit"),
     ],
 )
 def test_says_which_setting_is_wrong_before_it_listens(tmp_path, options, told: str) -> None:

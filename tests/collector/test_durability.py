@@ -187,6 +187,35 @@ def test_ships_all_before_it_ends(tmp_path) -> None:
     assert not [file for file in it.spool.rglob("*") if file.suffix in (".open", ".sealed")]
 
 
+def test_ends_with_the_process_that_holds_its_standard_input(tmp_path) -> None:
+    with running_collector(tmp_path, "--end-with-stdin") as it:
+        it.send(EVENTS)
+        assert it.process.poll() is None
+        it.process.stdin.close()
+        assert it.process.wait(60) == 0
+
+    assert event_ids(records_in(it.sink)) == ["e1"]
+
+
+def test_workers_end_with_a_main_process_that_is_killed(tmp_path) -> None:
+    with running_collector(tmp_path, workers=2) as it:
+        it.send(EVENTS)
+        it.process.kill()
+        it.process.wait()
+
+        def nobody_listens() -> bool:
+            try:
+                it.send(EVENTS)
+            except ConnectionRefusedError:
+                return True
+            except OSError:  # a worker that is on its way out
+                pass
+            return False
+
+        eventually(nobody_listens, 20, it.log.read_text)
+        eventually(lambda: "e1" in event_ids(records_in(it.sink)), 20, it.log.read_text)
+
+
 def test_answers_everything_that_is_on_its_way_when_it_ends(tmp_path) -> None:
     with running_collector(tmp_path) as it, Load(it.port) as load:
         time.sleep(0.5)
@@ -227,6 +256,19 @@ def test_seals_segments_by_age_and_by_size(tmp_path) -> None:
     with running_collector(tmp_path / "second", "--segment-seconds", "1") as it:
         it.send(EVENTS)
         eventually(lambda: records_in(tmp_path / "second" / "raw"), 20)
+
+
+def test_takes_away_what_killed_collectors_have_counted_and_no_other(tmp_path) -> None:
+    with running_collector(tmp_path) as it:
+        it.kill()
+    (left,) = it.spool.glob("metrics-*")
+    with running_collector(tmp_path) as first:
+        assert not left.exists()
+        (counted,) = it.spool.glob("metrics-*")
+        with running_collector(tmp_path):
+            assert counted.exists()
+            assert first.send(EVENTS).status == 200
+            eventually(lambda: 'status="200"} 1.0' in first.metrics(), 20, first.metrics)
 
 
 def test_tells_what_it_does_to_prometheus(tmp_path) -> None:

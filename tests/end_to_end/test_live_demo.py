@@ -1,8 +1,10 @@
 """`clickstream demo --live`: what is sent is in the views within a minute, Ctrl-C ends all."""
 
+import gzip
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,9 +76,12 @@ def assert_all_end(root: Path) -> None:
 
 
 def turns(root: Path) -> list[int]:
-    """Give the numbers of the turns that the demo has told of."""
-    words = [line.split() for line in (root / "live.out").read_text().splitlines()]
-    return [int(line[1]) for line in words if len(line) > 8 and line[0].count(":") == 2]
+    """Give the numbers of the turns that the demo has told of.
+
+    A turn that came to the warehouse while a test was reading it is told of in words.
+    """
+    told = r"(?m)^(?:\d\d:\d\d:\d\d +(\d+) |turn (\d+) is in the lake)"
+    return [int(one or other) for one, other in re.findall(told, (root / "live.out").read_text())]
 
 
 def interrupt(process: subprocess.Popen[str]) -> int:
@@ -182,6 +187,16 @@ def send_when_up(port: int, demo: subprocess.Popen[str]) -> str:
 
     eventually(is_sent, SECONDS_TO_START)
     return sent[0]
+
+
+def test_a_demo_that_is_killed_takes_its_collector_with_it(tmp_path: Path) -> None:
+    port = free_port()
+    with live_demo(tmp_path, port) as demo:
+        session = send_when_up(port, demo)
+        demo.kill()
+        assert_all_end(tmp_path)
+    raw = (tmp_path / "data" / "live" / "raw").rglob("*.log.gz")
+    assert any(session.encode() in gzip.decompress(file.read_bytes()) for file in raw)
 
 
 def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from clickstream_dagster.batches.objects import S3_SCHEME
 from clickstream_dagster.collector.sinks.directory import DirectorySink
 from clickstream_dagster.collector.sinks.kafka import KafkaSink
 from clickstream_dagster.collector.sinks.kinesis import KinesisSink
+from clickstream_dagster.collector.sinks.names import BROKER, STREAM, STREAM_RULE, TOPIC, TOPIC_RULE
 from clickstream_dagster.collector.sinks.s3 import S3Sink
 from clickstream_dagster.collector.sinks.settings import SinkSettings
 from clickstream_dagster.collector.sinks.sink import Sink
@@ -19,10 +20,6 @@ ADDRESSES = (
 _CREDENTIALS = re.compile(r"//[^/]*@")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+-]*):/(.*)", re.DOTALL)
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", re.DOTALL)
-_STREAM = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_BROKERS = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
-# Kafka's own rule, but for the first character: batches pass over names that start with . or _.
-_TOPIC = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,248}")
 
 
 def sink_of(address: str, settings: SinkSettings) -> Sink:
@@ -46,10 +43,10 @@ def sink_of(address: str, settings: SinkSettings) -> Sink:
                 )
             return S3Sink(address, settings.s3)
         case "kinesis":
-            if not _STREAM.fullmatch(place):
+            if not STREAM.fullmatch(place):
                 raise SettingError(
                     f"the sink {_shown(address)} names no data stream; write kinesis://stream, with"
-                    " letters, digits, _, . and - only"
+                    f" {STREAM_RULE}"
                 )
             return KinesisSink(place, settings.kinesis, settings.s3)
         case "kafka":
@@ -59,15 +56,14 @@ def sink_of(address: str, settings: SinkSettings) -> Sink:
 
 
 def _kafka(address: str, brokers: str, topic: str, settings: SinkSettings) -> KafkaSink:
-    if not all(_BROKERS.fullmatch(broker) for broker in brokers.split(",")):
+    if not all(BROKER.fullmatch(broker) for broker in brokers.split(",")):
         raise SettingError(
             f"the sink {_shown(address)} names no brokers; write"
             " kafka://host:port[,host:port][/topic]; user and password go into the environment"
         )
-    if not _TOPIC.fullmatch(topic):
+    if not TOPIC.fullmatch(topic):
         raise SettingError(
-            f"the topic {topic!r} of the sink {_shown(address)} is none; write up to 249 letters,"
-            " digits, ., _ and -, with none of . and _ in front"
+            f"the topic {topic!r} of the sink {_shown(address)} is none; write {TOPIC_RULE}"
         )
     return KafkaSink(brokers, topic, settings.kafka, settings.s3)
 

@@ -3,26 +3,9 @@
 import http.client
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from urllib.parse import urlsplit
 
-
-@dataclass(frozen=True)
-class Request:
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
+from tests.answering import Answer, Request, answering
 
 Forward = Callable[[Request], Answer]
 
@@ -42,30 +25,5 @@ def proxy(endpoint: str, answer: Callable[[Request, Forward], Answer]) -> Iterat
         finally:
             connection.close()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle_any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            told = answer(Request(self.command, self.path, dict(self.headers), body), forward)
-            self.send_response(told.status)
-            for name, value in told.headers.items():
-                if name.lower() not in ("content-length", "connection", "transfer-encoding"):
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(told.body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(told.body)
-
-        do_PUT = do_POST = do_GET = do_DELETE = do_HEAD = handle_any
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(lambda request: answer(request, forward)) as address:
+        yield address

@@ -13,7 +13,8 @@ from clickstream_dagster.collector.sinks.kinesis import KinesisSink
 from clickstream_dagster.collector.sinks.settings import KinesisSettings
 from clickstream_dagster.collector.sinks.sink import SinkError
 from clickstream_dagster.errors import SettingError
-from tests.collector.sinks.proxy import Answer, proxy
+from tests.answering import Answer
+from tests.collector.sinks.proxy import proxy
 from tests.collector.sinks.segments import record, rids, sealed_segment
 
 LINES = [record(number) for number in range(1_203)]

@@ -18,7 +18,8 @@ from clickstream_dagster.collector.sinks.kinesis import KinesisSink
 from clickstream_dagster.collector.sinks.settings import KinesisSettings
 from clickstream_dagster.processing.bad_reasons import BadReason
 from clickstream_dagster.processing.requests import ReadTally, read_requests
-from tests.collector.sinks.proxy import Answer, proxy
+from tests.answering import Answer
+from tests.collector.sinks.proxy import proxy
 from tests.collector.sinks.segments import lines_of, record, sealed_segment
 
 FUNCTION = Path(__file__).parents[3] / "infra" / "lambda" / "kinesis_to_s3" / "handler.py"

@@ -13,7 +13,8 @@ from clickstream_dagster.collector.sinks import s3
 from clickstream_dagster.collector.sinks.s3 import PART_BYTES, S3Sink
 from clickstream_dagster.collector.sinks.sink import SinkError
 from clickstream_dagster.errors import SettingError, SourceError
-from tests.collector.sinks.proxy import Answer, proxy
+from tests.answering import Answer
+from tests.collector.sinks.proxy import proxy
 from tests.collector.sinks.segments import SEALED_AT, lines_of, record, sealed_segment
 
 LINES = [record(1), record(2), record(3)]

@@ -18,6 +18,9 @@ from clickstream_dagster.collector.sinks.settings import (
     KinesisSettings,
     SinkSettings,
 )
+from clickstream_dagster.components import ClickstreamProject
+from clickstream_dagster.components.collector import Collector
+from clickstream_dagster.components.sink import Sink
 from clickstream_dagster.errors import SettingError
 from tests.collector.sinks.segments import record, sealed_segment
 
@@ -61,6 +64,18 @@ def test_s3_and_kinesis_are_reached_with_the_settings(segment, bucket, stream, a
     s3.ship(segment)
     kinesis.ship(segment)
     assert len(bucket.client.list_objects_v2(Bucket=bucket.name, Prefix="raw/")["Contents"]) == 1
+    assert len(stream.records()) == 1
+
+
+def test_the_stream_of_a_projects_yaml_gets_the_records(segment, stream, tmp_path):
+    component = ClickstreamProject(
+        project_id="shop",
+        app_ids=["shop_web"],
+        start_date="2026-01-01",
+        collector=Collector(sink=Sink(type="kinesis", stream=stream.name)),
+    )
+    told = component.project(tmp_path).collector.settings
+    sink_of(told.sink, told.sink_settings).ship(segment)
     assert len(stream.records()) == 1
 
 
