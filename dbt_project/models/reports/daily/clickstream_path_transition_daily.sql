@@ -2,7 +2,7 @@
     "follows": "clickstream_path_base",
     "reopens": ["app_id", "report_date"],
     "dated": "report_date",
-    "form": 3,
+    "form": 4,
     "defined_by": ["session_idle_minutes", "time_zone", "view_events"],
 }) }}
 {{ partitioned_by("app_id", "month(report_date)") }}
