@@ -118,6 +118,36 @@ def test_a_user_of_two_platforms_is_one_user_of_the_app(models: Models) -> None:
     assert rows == [(day(1), 4, 1, 2, 2, 2.0, 4_500.0, 0.5)]
 
 
+def test_what_nobody_known_did_is_in_no_average_per_user(build: Callable[..., Models]) -> None:
+    nobody = {"user": None, "session": None}
+    page = {"_page_title": "A"}
+    models = build(
+        [
+            event("_page_view", "2024-05-01 10:00", "a", params=page),
+            event("_page_view", "2024-05-01 10:00", "b", params=page, **nobody),
+            event("_page_view", "2024-05-01 18:00", "c", params=page, **nobody),
+            event(
+                "_user_engagement",
+                "2024-05-01 18:01",
+                "d",
+                params={"_engagement_time_msec": 60_000},
+                **nobody,
+            ),
+            event("click", "2024-05-02 10:00", "e", **nobody),
+        ]
+    )
+    columns = (
+        "session_count, engaged_session_count, session_views, session_engagement_time, user_count,"
+        " sessions_per_user, engaged_sessions_per_user, engagement_time_per_user, views_per_user"
+    )
+    for table in ("clickstream_engagement_overall_daily", "clickstream_engagement_daily"):
+        assert models.rows(table, columns) == [
+            (1, 0, 0, 0, 0, None, None, None, None),
+            (2, 1, 3, 60_000, 1, 1.0, 0.0, 0.0, 1.0),
+        ]
+    assert models.rows("clickstream_path_transition_daily", "*") == []
+
+
 def test_active_users_are_told_with_their_first_day_and_type(models: Models) -> None:
     columns = "report_date, user_pseudo_id, user_id, first_touch_date, user_type, event_count"
     rows = models.rows("clickstream_active_users", columns, "app_id = 'gained'")

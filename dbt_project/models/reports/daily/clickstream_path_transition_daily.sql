@@ -26,7 +26,7 @@ edges as (
         event_name as source,
         next_event as target
     from steps
-    where next_event is not null
+    where user_pseudo_id is not null and next_event is not null
     union all
     select
         app_id,
@@ -38,7 +38,7 @@ edges as (
         current_screen as source,
         next_view as target
     from steps
-    where current_screen is not null and next_view is not null
+    where user_pseudo_id is not null and current_screen is not null and next_view is not null
 )
 
 select
