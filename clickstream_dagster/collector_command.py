@@ -122,7 +122,7 @@ def collector(
     from clickstream_dagster.collector.addresses import PRIVATE_NETWORKS
     from clickstream_dagster.collector.command import host_and_port, one_of
     from clickstream_dagster.collector.log import Sync
-    from clickstream_dagster.collector.server import default_workers, run_collector
+    from clickstream_dagster.collector.server import LogFormat, default_workers, run_collector
     from clickstream_dagster.collector.settings import MB, CollectorSettings
     from clickstream_dagster.collector.sinks.settings import (
         SinkSettings,
@@ -165,7 +165,7 @@ def collector(
             listen=host_and_port(listen, "--listen"),
             metrics=None if metrics == "off" else host_and_port(metrics, "--metrics"),
             workers=workers or default_workers(),
-            is_json_log=log != "text",
+            log_format=one_of(LogFormat, log, "--log"),
         )
 
 

@@ -56,6 +56,10 @@ def _freshness(project: Project) -> dg.AssetCheckKey:
     return dg.AssetCheckKey(project.key("ods_event"), FRESHNESS)
 
 
+def _status(starts: bool) -> dg.DefaultScheduleStatus:
+    return dg.DefaultScheduleStatus.RUNNING if starts else dg.DefaultScheduleStatus.STOPPED
+
+
 def freshness_schedule(
     project: Project, job: "UnresolvedAssetJobDefinition"
 ) -> dg.ScheduleDefinition:
@@ -65,9 +69,7 @@ def freshness_schedule(
         job=job,
         cron_schedule="0 * * * *",
         execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING
-        if project.trigger
-        else dg.DefaultScheduleStatus.STOPPED,
+        default_status=_status(project.trigger is not None),
         description="Looks whether events still arrive.",
         tags=project.tags,
     )
@@ -82,9 +84,7 @@ def maintenance_schedule(
         job=job,
         cron_schedule=project.maintenance_cron,
         execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING
-        if project.trigger
-        else dg.DefaultScheduleStatus.STOPPED,
+        default_status=_status(project.trigger is not None),
         description="Maintains the lake.",
         tags=project.tags,
     )
@@ -105,9 +105,7 @@ def interval_schedule(
         job=job,
         cron_schedule=delayed(project.partitions.cron_schedule, project.grace_minutes),
         execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING
-        if starts
-        else dg.DefaultScheduleStatus.STOPPED,
+        default_status=_status(starts),
         description="Processes each window when it has ended.",
         tags=project.tags,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from clickstream_dagster.collector.origins import Origins
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.ids import APP_ID, APP_ID_RULE
 
@@ -24,7 +25,7 @@ class Access:
     """Apps that may send, and how.
 
     `key_hashes` has `key_hash` of an app's write key; an app without one needs none. `origins` are
-    entries of `origins.Origins`. Raises SettingError for an id that is none.
+    entries of `origins.Origins`. Raises SettingError for an id or an origin that is none.
     """
 
     app_ids: tuple[str, ...]
@@ -35,6 +36,7 @@ class Access:
         for app_id in (*self.app_ids, *self.key_hashes):
             if not APP_ID.fullmatch(app_id):
                 raise SettingError(f"app id {app_id!r}: write {APP_ID_RULE}")
+        Origins(self.origins)
         for app_id in self.key_hashes:
             if app_id not in self.app_ids:
                 raise SettingError(f"a write key is for {app_id!r}, which is no app of the project")

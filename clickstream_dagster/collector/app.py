@@ -15,17 +15,19 @@ import orjson
 from clickstream_dagster.collector import pixels
 from clickstream_dagster.collector.access import Access, AccessFile
 from clickstream_dagster.collector.addresses import ClientAddresses
-from clickstream_dagster.collector.bodies import BodyError, decoded, text_of
+from clickstream_dagster.collector.bodies import decoded, text_of
 from clickstream_dagster.collector.log import Log, LogError, LogSettings
 from clickstream_dagster.collector.metrics import WorkerMetrics
 from clickstream_dagster.collector.origins import Headers, Origins
 from clickstream_dagster.collector.queries import parameters, without
-from clickstream_dagster.collector.records import MAX_RECORD_BYTES, Records
+from clickstream_dagster.collector.records import Records
+from clickstream_dagster.collector.refusal import RefusalError
 from clickstream_dagster.collector.settings import CollectorSettings
 from clickstream_dagster.collector.shipping import Shipper
 from clickstream_dagster.collector.spool import take_folder
 from clickstream_dagster.collector.tokens import Tokens
 from clickstream_dagster.errors import SettingError
+from clickstream_dagster.processing.limits import MAX_RECORD_BYTES
 
 if TYPE_CHECKING:
     from granian.rsgi import HTTPProtocol, Scope
@@ -39,17 +41,9 @@ _NO_STORE = ("cache-control", "no-store")
 _CLOSE = ("connection", "close")
 _WRITE_KEY = "writeKey"
 _TICK_SECONDS = 1.0
+_READ_AWAY_BYTES = 4 << 20  # of a body that is too large, so that its sender sees why
 
 _logger = logging.getLogger(__name__)
-
-
-class _RefusalError(Exception):
-    """A request that is not stored, and how that is answered."""
-
-    def __init__(self, status: int, reason: str, *headers: tuple[str, str]) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.headers = headers
 
 
 class Collector:
@@ -143,11 +137,8 @@ class Collector:
                     text,
                 )
                 await self._stored(line)
-        except _RefusalError as refusal:
+        except RefusalError as refusal:
             self._refuse(protocol, refusal, shared, known_app)
-            return
-        except BodyError as error:
-            self._refuse(protocol, _RefusalError(error.status, str(error)), shared, known_app)
             return
         self._metrics.count(known_app, 200, len(body))
         if is_pixel:
@@ -156,18 +147,18 @@ class Collector:
             protocol.response_empty(200, shared)
 
     async def _check(self, app_id: str, key: str | None, headers: Any) -> None:
-        """Raise _RefusalError for who may not send."""
+        """Raise RefusalError for who may not send."""
         if self._settings.needs_app:
             if not self._app_ids:
-                raise _RefusalError(400, "no app is registered")
+                raise RefusalError(400, "no app is registered")
             if not app_id:
-                raise _RefusalError(403, "the parameter appId names no registered app")
+                raise RefusalError(403, "the parameter appId names no registered app")
         if app_id in self._app_keys and not self._access.accepts_key(
             app_id, headers.get("x-write-key") or key
         ):
-            raise _RefusalError(401, f"app {app_id} needs its write key in X-Write-Key")
+            raise RefusalError(401, f"app {app_id} needs its write key in X-Write-Key")
         if self._tokens and not await self._tokens.accepts(headers.get("authorization")):
-            raise _RefusalError(
+            raise RefusalError(
                 401, "a valid bearer token is needed", ("www-authenticate", "Bearer")
             )
 
@@ -175,21 +166,21 @@ class Collector:
         """Read the body within the bounds of size, time and memory."""
         log = self._log
         if log.refusal:
-            raise _RefusalError(503, log.refusal, _RETRY_AFTER, _CLOSE)
+            raise RefusalError(503, log.refusal, _RETRY_AFTER, _CLOSE)
         if log.is_full:
-            raise _RefusalError(503, "the disk is too slow for so much", _RETRY_AFTER, _CLOSE)
+            raise RefusalError(503, "the disk is too slow for so much", _RETRY_AFTER, _CLOSE)
         length = headers.get("content-length")
         most = self._settings.body_bytes
         size = most if length is None else int(length)
-        if size > most:
-            raise _RefusalError(413, f"the body has more than {most:,} bytes", _CLOSE)
+        if size > max(most, _READ_AWAY_BYTES):
+            raise self._too_large()
         if self._reading_bytes + size > self._settings.reading_bytes:
-            raise _RefusalError(503, "too many bodies are on their way", _RETRY_AFTER, _CLOSE)
+            raise RefusalError(503, "too many bodies are on their way", _RETRY_AFTER, _CLOSE)
         task = asyncio.current_task(self._loop)
         self._reading[task] = (time.monotonic(), size)
         self._reading_bytes += size
         try:
-            if length is not None:
+            if length is not None and size <= most:
                 return await protocol()
             return await self._chunks(protocol, most)
         except asyncio.CancelledError:
@@ -197,29 +188,37 @@ class Collector:
                 raise
             task.uncancel()
             self._overdue.discard(task)
-            raise _RefusalError(408, "the body has not come in time", _CLOSE) from None
+            raise RefusalError(408, "the body has not come in time", _CLOSE) from None
         finally:
             del self._reading[task]
             self._reading_bytes -= size
 
     async def _chunks(self, protocol: "HTTPProtocol", most: int) -> bytes:
-        body = bytearray()
+        body, size = bytearray(), 0
         async for chunk in protocol:
-            body += chunk
-            if len(body) > most:
-                raise _RefusalError(413, f"the body has more than {most:,} bytes", _CLOSE)
+            size += len(chunk)
+            if size <= most:
+                body += chunk
+            elif size > _READ_AWAY_BYTES:
+                break  # a connection that is closed before all is read loses the answer
+        if size > most:
+            raise self._too_large()
         return bytes(body)
+
+    def _too_large(self) -> RefusalError:
+        most = self._settings.body_bytes
+        return RefusalError(413, f"the body has more than {most:,} bytes", _CLOSE)
 
     async def _stored(self, line: bytes) -> None:
         if len(line) > MAX_RECORD_BYTES:
-            raise _RefusalError(413, f"the record would have more than {MAX_RECORD_BYTES:,} bytes")
+            raise RefusalError(413, f"the record would have more than {MAX_RECORD_BYTES:,} bytes")
         try:
             await self._log.add(line)
         except LogError as error:
-            raise _RefusalError(503, f"the log can't be written: {error}", _RETRY_AFTER) from error
+            raise RefusalError(503, f"the log can't be written: {error}", _RETRY_AFTER) from error
 
     def _refuse(
-        self, protocol: "HTTPProtocol", refusal: _RefusalError, shared: Headers, app_id: str
+        self, protocol: "HTTPProtocol", refusal: RefusalError, shared: Headers, app_id: str
     ) -> None:
         self._metrics.count(app_id, refusal.status)
         protocol.response_str(refusal.status, [_PLAIN, *refusal.headers, *shared], f"{refusal}\n")
@@ -237,6 +236,7 @@ class Collector:
 
     def _tick(self) -> None:
         """Each second: late bodies, changed access, metrics."""
+        self._ticker = self._loop.call_later(_TICK_SECONDS, self._tick)
         latest = time.monotonic() - self._settings.body_seconds
         for task, (since, _) in list(self._reading.items()):
             if since > latest:
@@ -248,7 +248,6 @@ class Collector:
             self._use(access)
         self._metrics.publish_sink(self._sink.counters)
         self._metrics.publish()
-        self._ticker = self._loop.call_later(_TICK_SECONDS, self._tick)
 
     def _use(self, access: Access) -> None:
         self._access = access

@@ -5,29 +5,23 @@ from collections.abc import Callable
 
 import pybase64
 
+from clickstream_dagster.collector.refusal import RefusalError
+
 MAX_DECODED_BYTES = 8 << 20
 """What a compressed body may grow to. The SDKs send at most 512 KB."""
 
 _ZSTD_WINDOW_BITS = 23  # 8 MB, what every decoder has to support (RFC 8878, 3.1.1.1.2)
 
 
-class BodyError(Exception):
-    """A body that can't be stored; `status` is the HTTP status that says so."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
 def decoded(body: bytes, content_encoding: str) -> bytes:
     """Undo the encodings of the header, the last one first (RFC 9110, 8.4).
 
-    Raises BodyError: 400 for an unknown encoding or damaged data, 413 for more than
+    Raises RefusalError: 400 for an unknown encoding or damaged data, 413 for more than
     MAX_DECODED_BYTES.
     """
     names = [name.strip().lower() for name in content_encoding.split(",")]
     if len(names) > 2:
-        raise BodyError(400, "Content-Encoding names more than two encodings")
+        raise RefusalError(400, "Content-Encoding names more than two encodings")
     for name in reversed(names):
         body = _undo(name, body)
     return body
@@ -49,15 +43,15 @@ def _undo(name: str, body: bytes) -> bytes:
         return body
     decode = _DECODERS.get(name)
     if decode is None:
-        raise BodyError(
+        raise RefusalError(
             400, f"Content-Encoding {name[:20]!r} is unknown; send gzip, deflate, br or zstd"
         )
     try:
         out = decode(body)
     except _DAMAGES as error:
-        raise BodyError(400, f"the body is no {name}: {error}") from error
+        raise RefusalError(400, f"the body is no {name}: {error}") from error
     if len(out) > MAX_DECODED_BYTES:
-        raise BodyError(413, f"the body unpacks to more than {MAX_DECODED_BYTES >> 20} MB")
+        raise RefusalError(413, f"the body unpacks to more than {MAX_DECODED_BYTES >> 20} MB")
     return out
 
 

@@ -5,7 +5,6 @@ the next group forms meanwhile (group commit). All state but the file is the eve
 """
 
 import asyncio
-import errno
 import logging
 import os
 import queue
@@ -157,40 +156,25 @@ class Log:
         except OSError as error:
             _logger.error("the log can't be written", extra={"error": str(error)})
             self.refusal = f"the log can't be written: {error.strerror}"
-            self._give_up_segment(error)
+            self._give_up_segment()
             return LogError(str(error))
         if self._segment.size >= self._settings.segment_bytes:
             self._seal()
         return None
 
-    def _give_up_segment(self, error: OSError) -> None:
-        """Go on with another segment: where a write or sync has failed, nothing is sure."""
-        segment, self._segment = self._segment, None
-        if segment is None:
-            return
-        segment.close()
-        try:
-            sealed = segments.recover(segment.path, int(time.time()))
-        except OSError as second:
-            # It stays as it is: the next start of a worker reads it again.
-            level = logging.WARNING if error.errno == errno.ENOSPC else logging.ERROR
-            _logger.log(level, "a segment is left open", extra={"error": str(second)})
-            return
-        if sealed:
-            self._on_sealed()
-
     def _look(self) -> None:
         self.refusal = _shortage(self._folder, self._settings.min_free_bytes)
-        if self._segment is None:
+        segment = self._segment
+        if segment is None:
             return
-        try:
-            if time.monotonic() - self._segment.born >= self._settings.segment_seconds:
-                self._seal()
-            elif self._settings.sync is Sync.INTERVAL:
-                self._segment.sync()
-        except OSError as error:
-            _logger.error("the log can't be synced", extra={"error": str(error)})
-            self._give_up_segment(error)
+        if time.monotonic() - segment.born >= self._settings.segment_seconds:
+            self._seal()
+        elif self._settings.sync is Sync.INTERVAL:
+            try:
+                segment.sync()
+            except OSError as error:
+                _logger.error("the log can't be synced", extra={"error": str(error)})
+                self._give_up_segment()
 
     def _seal(self) -> None:
         segment, self._segment = self._segment, None
@@ -198,13 +182,33 @@ class Log:
             return
         try:
             segment.sync()
+            segment.close()
+            segments.seal(segment.path, int(time.time()))
         except OSError as error:
-            self._segment = segment
-            self._give_up_segment(error)
+            _told_as_left(error)
+        else:
+            self._on_sealed()
+
+    def _give_up_segment(self) -> None:
+        """Go on with another segment: where a write or sync has failed, nothing is sure."""
+        segment, self._segment = self._segment, None
+        if segment is None:
             return
-        segment.close()
-        segments.seal(segment.path, int(time.time()))
-        self._on_sealed()
+        try:
+            segment.close()
+            sealed = segments.recover(segment.path, int(time.time()))
+        except OSError as error:
+            _told_as_left(error)
+        else:
+            if sealed:
+                self._on_sealed()
+
+
+def _told_as_left(error: OSError) -> None:
+    _logger.error(
+        "a segment stays open until a worker starts again and seals what is whole of it",
+        extra={"error": str(error)},
+    )
 
 
 class _OpenSegment:
@@ -238,7 +242,10 @@ def _write_all(handle: int, payload: bytes) -> None:
 
 
 def _shortage(folder: Path, min_free_bytes: int) -> str | None:
-    disk = os.statvfs(folder)
+    try:
+        disk = os.statvfs(folder)
+    except OSError as error:
+        return f"the disk of the log does not answer: {error.strerror}"
     free = disk.f_bavail * disk.f_frsize
     if free >= min_free_bytes:
         return None

@@ -9,7 +9,7 @@ the body of a POST has them instead, URL-encoded. The answer is a transparent im
 
 import orjson
 
-from clickstream_dagster.collector.bodies import BodyError
+from clickstream_dagster.collector.refusal import RefusalError
 
 GIF = bytes.fromhex(
     "47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b"
@@ -24,7 +24,7 @@ def events_of(parameters: dict[str, str], event_id: str, now_ms: int) -> str:
     """Give the events of a GET request as JSON text, empty when it names none.
 
     An event made here gets `event_id`, and `now_ms` unless `timestamp` (ms) is given: an image
-    that is fetched twice is two events. Raises BodyError (400) where a parameter is missing.
+    that is fetched twice is two events. Raises RefusalError (400) where a parameter is missing.
     """
     if "data" in parameters:
         return parameters["data"]
@@ -33,7 +33,7 @@ def events_of(parameters: dict[str, str], event_id: str, now_ms: int) -> str:
         return ""
     user = parameters.get("unique_id") or parameters.get("device_id")
     if not user:
-        raise BodyError(400, "event_type needs unique_id or device_id beside it")
+        raise RefusalError(400, "event_type needs unique_id or device_id beside it")
     timestamp = parameters.get("timestamp", "")
     event = {
         "event_type": event_type,
@@ -53,4 +53,4 @@ def events_of(parameters: dict[str, str], event_id: str, now_ms: int) -> str:
     try:
         return orjson.dumps([event]).decode()
     except (TypeError, orjson.JSONEncodeError) as error:
-        raise BodyError(400, f"the parameters make no event: {error}") from error
+        raise RefusalError(400, f"the parameters make no event: {error}") from error

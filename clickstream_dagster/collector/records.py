@@ -9,10 +9,8 @@ import time
 
 import orjson
 
-MAX_RECORD_BYTES = 16 << 20
-"""Processing takes no longer line (processing.limits)."""
+from clickstream_dagster.processing.limits import MAX_REQUEST_TEXT_CHARACTERS
 
-_MAX_TEXT_CHARACTERS = 4_096
 _SOURCE_TYPE = "http_server"
 
 
@@ -48,8 +46,8 @@ class Records:
         """
         now = time.time_ns() // 1_000_000
         moment = self._moment(now)
-        if user_agent is not None and len(user_agent) > _MAX_TEXT_CHARACTERS:
-            user_agent = user_agent[:_MAX_TEXT_CHARACTERS]
+        if user_agent is not None and len(user_agent) > MAX_REQUEST_TEXT_CHARACTERS:
+            user_agent = user_agent[:MAX_REQUEST_TEXT_CHARACTERS]
         record = {
             "date": moment,
             "ip": ip,

@@ -7,6 +7,7 @@ import os
 import resource
 import threading
 from collections.abc import Callable
+from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,13 @@ _LOOK_SECONDS = 2.0
 _logger = logging.getLogger(__name__)
 
 
+class LogFormat(StrEnum):
+    """How lines of the log are written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
 def run_collector(
     settings: CollectorSettings,
     access: Callable[[], Access],
@@ -34,7 +42,7 @@ def run_collector(
     listen: tuple[str, int],
     metrics: tuple[str, int] | None,
     workers: int,
-    is_json_log: bool,
+    log_format: LogFormat,
 ) -> None:
     """Collect until a signal ends it; SIGTERM and SIGINT drain.
 
@@ -47,7 +55,7 @@ def run_collector(
 
     from clickstream_dagster.collector.sinks import sink_of
 
-    logs = _log_config(is_json_log)
+    logs = _log_config(log_format)
     logging.config.dictConfig(logs)
     _prepare_spool(settings)
     sink_of(settings.sink, settings.sink_settings).close()  # a wrong one is told before the start
@@ -143,13 +151,13 @@ def _follow(access: Callable[[], Access], file: AccessFile) -> None:
         threading.Event().wait(_LOOK_SECONDS)
 
 
-def _log_config(is_json: bool) -> dict:
+def _log_config(log_format: LogFormat) -> dict:
     formatter = (
         {
             "()": "pythonjsonlogger.json.JsonFormatter",
             "fmt": "%(asctime)s %(levelname)s %(name)s %(process)d %(message)s",
         }
-        if is_json
+        if log_format is LogFormat.JSON
         else {"format": "%(asctime)s %(levelname)s %(process)d %(message)s"}
     )
     return {

@@ -68,7 +68,7 @@ class CollectorSettings:
                 f"path {self.path!r}: write / and letters, digits or $ # & @ % - _ /, "
                 f"and not {' or '.join(_RESERVED_PATHS)}"
             )
-        # An hour's bound is of S3: a directory and streams are cheap to write to more often.
+        # The seed's least age is of S3: a directory and streams are cheap to write to more often.
         fastest = MIN_SEGMENT_SECONDS if self.sink.startswith("s3://") else 1
         _check("segment size", self.segment_bytes, MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES, "bytes")
         _check("segment age", self.segment_seconds, fastest, MAX_SEGMENT_SECONDS, "seconds")

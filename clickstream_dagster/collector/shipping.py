@@ -48,7 +48,7 @@ class Shipper:
         while True:
             is_ending = self._ending.is_set()
             self._wake.clear()
-            failures = 0 if self._ship_all() else failures + 1
+            failures = 0 if self._ships_all() else failures + 1
             if is_ending:
                 self._sink.close()
                 return
@@ -57,8 +57,15 @@ class Shipper:
             else:
                 self._wake.wait(_LOOK_SECONDS)
 
+    def _ships_all(self) -> bool:
+        """Give whether the sink took everything; what nobody has thought of must not end it."""
+        try:
+            return self._ship_all()
+        except Exception:
+            _logger.exception("shipping is tried again")
+            return False
+
     def _ship_all(self) -> bool:
-        """Give whether the sink took everything."""
         if not self._ship_folder(self._folder.path):
             return False
         for folder in take_left_folders(self._spool):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from clickstream_dagster.errors import SettingError
 
 if TYPE_CHECKING:
-    from jwt import PyJWK, PyJWKClient
+    from jwt import PyJWK
 
 _DISCOVERY = "/.well-known/openid-configuration"
 # Never HMAC: its key is public here. Never none.
@@ -22,6 +22,7 @@ _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "E
 _FETCH_SECONDS = 5
 _LEEWAY_SECONDS = 30
 _KEYS_LIVE_SECONDS = 900
+_RETRY_SECONDS = 5
 _FETCH_AGAIN_SECONDS = 60  # for a key that is not there: else anybody could make us ask the issuer
 _LONGEST_TOKEN = 16_384
 _REMEMBERED = 10_000
@@ -53,8 +54,8 @@ class Tokens:
 
     def __init__(self, settings: OidcSettings) -> None:
         self._settings = settings
-        self._keys: PyJWKClient | None = None
-        self._fetched = 0.0
+        self._keys: dict[str | None, PyJWK] = {}
+        self._keys_live_until = self._ask_again_at = 0.0
         self._fetching = threading.Lock()
         self._good: dict[bytes, float] = {}
 
@@ -90,35 +91,33 @@ class Tokens:
                 leeway=_LEEWAY_SECONDS,
                 options={"require": ["exp", "iss", "aud"]},
             )
-        except jwt.PyJWKClientConnectionError as error:
-            _logger.error("the issuer's keys can't be fetched", extra={"error": str(error)})
-            return None
         except jwt.PyJWTError:
-            return None
-        except (OSError, ValueError, KeyError) as error:
-            _logger.error("the issuer can't be asked", extra={"error": str(error)})
             return None
         return float(claims["exp"]) + _LEEWAY_SECONDS
 
     def _key(self, key_id: str | None) -> "PyJWK | None":
+        """Give a key of the issuer; keys are asked for when they are old, or one is unknown."""
         with self._fetching:
-            if self._keys is None:
-                self._keys = self._key_client()
-            found = self._known(key_id, refresh=False)
             now = time.monotonic()
-            if found is None and now - self._fetched > _FETCH_AGAIN_SECONDS:
-                self._fetched = now
-                found = self._known(key_id, refresh=True)
-            return found
+            is_known = key_id in self._keys and now < self._keys_live_until
+            if not is_known and now >= self._ask_again_at:
+                self._fetch(now)
+            return self._keys.get(key_id)
 
-    def _known(self, key_id: str | None, *, refresh: bool) -> "PyJWK | None":
-        keys = self._keys.get_signing_keys(refresh=refresh)
-        return next((key for key in keys if key.key_id == key_id), None)
-
-    def _key_client(self) -> "PyJWKClient":
-        from jwt import PyJWKClient
+    def _fetch(self, now: float) -> None:
+        import jwt
 
         address = self._settings.issuer.rstrip("/") + _DISCOVERY
-        with urllib.request.urlopen(address, timeout=_FETCH_SECONDS) as answer:
-            keys_at = json.load(answer)["jwks_uri"]
-        return PyJWKClient(keys_at, lifespan=_KEYS_LIVE_SECONDS, timeout=_FETCH_SECONDS)
+        try:
+            with urllib.request.urlopen(address, timeout=_FETCH_SECONDS) as answer:
+                keys_at = json.load(answer)["jwks_uri"]
+            client = jwt.PyJWKClient(keys_at, cache_jwk_set=False, timeout=_FETCH_SECONDS)
+            keys = {key.key_id: key for key in client.get_signing_keys()}
+        except (OSError, ValueError, KeyError, jwt.PyJWTError) as error:
+            # Those that are known go on.
+            self._ask_again_at = now + _RETRY_SECONDS
+            _logger.error("the issuer's keys can't be fetched", extra={"error": str(error)})
+            return
+        if self._keys:
+            self._ask_again_at = now + _FETCH_AGAIN_SECONDS
+        self._keys, self._keys_live_until = keys, now + _KEYS_LIVE_SECONDS

@@ -2,7 +2,9 @@
 
 import gzip
 import http.client
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clickstream_dagster.collector.segments import read_frames
 from tests.served import eventually, free_port
 
 APP = "shop_web"
@@ -76,6 +79,15 @@ class RunningCollector:
             kill_session(self.process.pid)
         self.process.wait(SECONDS_TO_END)
 
+    def logged(self) -> list[dict[str, Any]]:
+        """Give the records in its log that the sink does not have yet, in the order of a worker."""
+        return [
+            json.loads(line)
+            for file in sorted(self.spool.rglob("*.open"))
+            for frame in read_frames(io.BytesIO(file.read_bytes()))
+            for line in frame.lines.splitlines()
+        ]
+
     def records(self) -> list[dict[str, Any]]:
         """Stop it, and give what is in the sink."""
         self.stop()
@@ -84,8 +96,6 @@ class RunningCollector:
 
 def kill_session(leader: int) -> None:
     """Kill all processes of a session."""
-    import os
-
     os.killpg(leader, signal.SIGKILL)
 
 

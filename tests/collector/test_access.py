@@ -229,5 +229,17 @@ def test_asks_the_issuer_for_a_new_key_but_not_for_every_unknown_one(
     assert issuer.asked == asked
 
 
+def test_known_keys_outlive_an_issuer_that_is_away(tmp_path) -> None:
+    issuer = Issuer()
+    options = ("--oidc-issuer", issuer.address, "--oidc-audience", "collector")
+    with running_collector(tmp_path, *options) as running:
+        assert status_with(running, issuer.token()) == 200
+        issuer.server.shutdown()
+        issuer.server.server_close()
+
+        assert status_with(running, issuer.token(key="gone", signed_by=issuer.keys["one"])) == 401
+        assert status_with(running, issuer.token(sub="another")) == 200
+
+
 def test_lets_a_preflight_through_without_a_token(guarded: RunningCollector) -> None:
     assert guarded.send(None, method="OPTIONS").status == 204

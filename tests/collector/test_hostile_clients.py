@@ -53,6 +53,7 @@ def test_ends_a_body_that_does_not_come(tmp_path) -> None:
         answers_others(it)
 
 
+@pytest.mark.heavy
 def test_ends_headers_that_do_not_come(tmp_path) -> None:
     with running_collector(tmp_path) as it, connected(it) as client:
         client.sendall(b"POST /collect HTTP/1.1\r\nHost: a\r\nX-")

@@ -15,6 +15,8 @@ import yaml
 from clickstream_dagster.resources.dbt import Warehouse, dbt_project_dir, run_dbt
 from tests.dbt.model_input import PROJECT, event, traffic, write
 
+pytestmark = pytest.mark.heavy
+
 METRICS = dbt_project_dir() / "models" / "reports" / "metrics.yml"
 
 # Each metric by day, from tables that its semantic model does not read.
