@@ -162,7 +162,7 @@ def test_a_table_of_an_earlier_form_is_made_anew_and_no_other(
     models.query(f"alter table {PROJECT}.clickstream_path_base drop column next_view")
     models.query(
         f"update {PROJECT}.clickstream_load_state"
-        " set definitions = replace(definitions, '3 ', '2 ') where model = 'clickstream_path_base'"
+        " set definitions = '1' || definitions where model = 'clickstream_path_base'"
     )
     models.run()
     loads = "count(distinct load_id)"
