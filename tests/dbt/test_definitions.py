@@ -34,6 +34,15 @@ EVENTS = [
     view("2024-05-01 10:00", "d", app="engaged", session="two views"),
     view("2024-05-01 10:01", "e", app="engaged", session="two views"),
     event("click", "2024-05-01 10:00", "f", app="engaged", session="no view"),
+    # Where no event tells the duration, it is the time from the first to the last one.
+    event("click", "2024-05-01 10:00", "g", app="engaged", session="ten seconds apart"),
+    event("click", "2024-05-01 10:00:10", "h", app="engaged", session="ten seconds apart"),
+    event("click", "2024-05-01 10:00", "i", app="engaged", session="longer apart"),
+    event("click", "2024-05-01 10:00:10.001", "j", app="engaged", session="longer apart"),
+    event("click", "2024-05-01 10:00", "k", app="engaged", session="weeks apart"),
+    event("click", "2024-06-01 10:00", "l", app="engaged", session="weeks apart"),
+    event("click", "2024-05-01 10:00", "m", app="engaged", session="told to be short"),
+    engagement("2024-05-01 10:01", "n", 3_000, app="engaged", session="told to be short"),
     # A session over midnight: on the day of its start, as one.
     event(
         "_session_start",
@@ -52,6 +61,23 @@ EVENTS = [
     engagement("2024-05-01 10:01", "b", 2**40, app="time"),
     engagement("2024-05-01 10:02", "c", 700, app="time"),
     event("x", "2024-05-01 10:03", "d", app="time", params={"_session_start_timestamp": 2**62}),
+    # A start that can't be is none.
+    *[
+        event("_session_start", "2024-05-01 23:50", session, app="starts", session=session,
+              params={"_session_start_timestamp": start})
+        for session, start in [
+            ("zero", 0),
+            ("negative", -1),
+            ("seconds", ms("2024-05-01 23:50") // 1000),
+            ("1999", ms("2000-01-01 00:00") - 1),
+            ("2000", ms("2000-01-01 00:00")),
+            ("clock set back", ms("2024-05-02 00:00")),
+            ("ahead", ms("2024-05-02 00:00") + 1),
+            ("other event", 0),
+        ]
+    ],
+    event("click", "2024-05-02 00:10", "later", app="starts", session="other event",
+          params={"_session_start_timestamp": ms("2024-05-01 23:40")}),
     # Equal times: the event id decides.
     view("2024-05-01 10:00", "b", "Second", app="ties"),
     view("2024-05-01 10:00", "a", "First", app="ties"),
@@ -185,10 +211,30 @@ def test_a_session_is_engaged_beyond_ten_seconds_or_one_view(models: Models) -> 
     columns = "session_id, session_duration, session_views, engaged_session, bounced_session"
     assert sessions(models, "engaged", columns) == [
         ("longer", 10_001, 0, 1, 0),
-        ("no view", None, 0, 0, 1),
-        ("one view", None, 1, 0, 1),
+        ("longer apart", 10_001, 0, 1, 0),
+        ("no view", 0, 0, 0, 1),
+        ("one view", 0, 1, 0, 1),
         ("ten seconds", 10_000, 0, 0, 1),
-        ("two views", None, 2, 1, 0),
+        ("ten seconds apart", 10_000, 0, 0, 1),
+        ("told to be short", 3_000, 0, 0, 1),
+        ("two views", 60_000, 2, 1, 0),
+        ("weeks apart", None, 0, 0, 1),  # more ms than 32 bits hold
+    ]
+
+
+def test_a_start_that_can_not_be_is_none(models: Models) -> None:
+    columns = "session_id, session_start_timestamp, session_date"
+    event_time = ms("2024-05-01 23:50")
+    day = datetime(2024, 5, 1)
+    assert sessions(models, "starts", columns) == [
+        ("1999", event_time, day),
+        ("2000", ms("2000-01-01 00:00"), datetime(2000, 1, 1)),
+        ("ahead", event_time, day),
+        ("clock set back", ms("2024-05-02 00:00"), datetime(2024, 5, 2)),
+        ("negative", event_time, day),
+        ("other event", ms("2024-05-01 23:40"), day),
+        ("seconds", event_time, day),
+        ("zero", event_time, day),
     ]
 
 
@@ -214,7 +260,8 @@ def test_a_session_over_midnight_is_one_on_the_day_it_started(models: Models) ->
 
 def test_engagement_time_counts_engagement_events_and_no_nonsense(models: Models) -> None:
     columns = "session_duration, session_engagement_time, session_start_timestamp, session_date"
-    assert sessions(models, "time", columns) == [(700, 700, 2**62, None)]
+    start = ms("2024-05-01 10:00")
+    assert sessions(models, "time", columns) == [(700, 700, start, datetime(2024, 5, 1))]
 
 
 def test_equal_times_are_ordered_by_event_id(models: Models) -> None:
