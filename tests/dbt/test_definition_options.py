@@ -88,6 +88,16 @@ def test_event_date_stays_the_day_in_utc(models: Models) -> None:
     assert [day.isoformat() for (day,) in rows] == [time[:10] for time, _ in EDGES]
 
 
+def test_devices_are_counted_by_days_of_the_time_zone_too(models: Models) -> None:
+    columns = "event_date, report_date, usage_num"
+    rows = models.rows("clickstream_device_usage", columns, "app_id = 'edges'")
+    assert rows == [(date.fromisoformat(time[:10]), day, 1) for time, day in EDGES]
+    view = models.rows("clickstream_device_view", "event_date, usage_num", "app_id = 'edges'")
+    utc = [day for day, _, _ in rows]
+    assert view == [(day, utc.count(day)) for day in sorted({*utc})]
+    assert max(uses for _, uses in view) == 2
+
+
 def test_retention_counts_days_of_the_time_zone_to_the_horizon(models: Models) -> None:
     assert models.rows("clickstream_retention_view", "*", "app_id = 'kept'") == [
         ("kept", date(2024, 5, 5), 0, 1, 1),

@@ -193,7 +193,7 @@ EVENTS = [
                       "advertising_id": "ad", "time_zone_offset_seconds": 3600})
         for id_, day, width in [("a", 1, 10), ("b", 1, 10), ("c", 1, 20), ("d", 2, 10)]
     ],
-    event("click", "2024-05-01 10:00", "e", app="devices", user=None),
+    event("click", "2024-05-01 10:00", "e", app="devices", user=None, user_id=""),
     event("click", "2024-05-01 10:00", "f", app="devices", user=None),
 ]  # fmt: skip
 
