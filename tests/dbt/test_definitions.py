@@ -4,7 +4,9 @@ from collections.abc import Callable
 from datetime import date, datetime
 
 import pytest
+import yaml
 
+from clickstream_dagster.resources.dbt import dbt_project_dir
 from tests.dbt.conftest import Models
 from tests.dbt.model_input import PROJECT, event, ms
 from tests.views import COLUMNS, VIEWS
@@ -489,3 +491,23 @@ def test_columns_are_the_app_and_then_the_seed_columns_in_order(models: Models, 
 )
 def test_types_of_the_views(models: Models, name: str, column: str, type_: str) -> None:
     assert models.query(f"select distinct typeof({column}) from {name}") == [(type_,)]
+
+
+def test_every_model_and_every_column_is_documented(models: Models) -> None:
+    folder = dbt_project_dir() / "models"
+    told = {
+        model["name"]: {
+            "": model.get("description", ""),
+            **{column["name"]: column.get("description", "") for column in model["columns"]},
+        }
+        for file in folder.rglob("*.yml")
+        for model in yaml.safe_load(file.read_text()).get("models", ())
+    }
+    built = {
+        file.stem: {row[0] for row in models.query(f"describe {file.stem}")}
+        for file in folder.rglob("*.sql")
+    }
+    assert built.keys() == told.keys()
+    for name, columns in built.items():
+        assert columns == told[name].keys() - {""}, name
+        assert all(text.strip() for text in told[name].values()), name
