@@ -40,6 +40,7 @@ VIEWS = tuple(COLUMNS)
 
 REPORT_VIEWS = (
     "clickstream_active_users",
+    "clickstream_active_users_calendar",
     "clickstream_acquisition_daily",
     "clickstream_acquisition_users",
     "clickstream_activity_events",

@@ -1,6 +1,6 @@
 """Whether the warehouses of a project agree: counts and sums of each day, compared between engines.
 
-The numbers are those of the daily reports, which are small tables in every warehouse: a comparison
+The numbers are those of the daily reports, which are tables by day in every warehouse: a comparison
 reads neither events nor sessions.
 """
 
@@ -22,6 +22,9 @@ MEASURES = {
         *("session_count", "engaged_session_count", "bounced_session_count"),
         *("session_views", "session_engagement_time"),
     ),
+    "clickstream_retention_daily": ("returned_user_count",),
+    "clickstream_path_transition_daily": ("step", "transition_count", "user_count"),
+    "clickstream_funnel_daily": ("user_count",),
 }
 """What is summed of each table, by app and day. Floating-point sums depend on the order of rows,
 and are not among them."""

@@ -36,6 +36,18 @@
 
 
 {#
+  The start of a session that an event tells, in ms; null where it can't be. No session began before
+  the year 2000, as a 0 or seconds would have it, nor more than ten minutes behind an event of its own:
+  so much a clock may be set back in between, and so much processing leaves it alone.
+#}
+{% macro told_start(start, time) %}
+    case
+        when {{ start }} between 946684800000 and {{ time }} + 600000 then {{ start }}
+    end
+{%- endmacro %}
+
+
+{#
   When something was known, in ms: at `time`, or when the event arrived, if that is sooner. A client's
   clock may be years ahead, and what it sent must not stay the latest for ever.
 #}

@@ -53,7 +53,7 @@ def test_all_assets_of_the_pipeline_share_partitions_and_run_in_one_range(demo):
     assert graph.materializable_asset_keys - set(keys) == {
         dg.AssetKey(["demo", "lake_maintenance"])
     }
-    assert len(nodes) == 37
+    assert len(nodes) == 38
     assert len({node.partitions_def for node in nodes}) == 1
     assert {node.backfill_policy for node in nodes} == {dg.BackfillPolicy.single_run()}
 

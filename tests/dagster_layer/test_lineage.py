@@ -177,7 +177,7 @@ def test_columns_of_the_reports_come_from_their_parents(lineage):
         (model("event_base"), "report_date"),
         (model("user_base"), "first_active_date"),
     }
-    assert (model("device_view"), "screen_width") in lineage[model("device_usage")][
+    assert (model("device_base"), "screen_width") in lineage[model("device_usage")][
         "screen_resolution"
     ]
 

@@ -145,8 +145,9 @@ def test_it_needs_two_warehouses_and_is_in_the_job(tmp_path: Path) -> None:
     (check,) = parity_defs(project, component.warehouses, 7, tmp_path).asset_checks
     (spec,) = check.check_specs
     assert spec.asset_key == key("duckdb", "clickstream_active_users_daily")
-    assert {dep.asset_key for dep in spec.additional_deps} == {
-        key("duckdb", "clickstream_engagement_daily"),
-        key("athena", "clickstream_active_users_daily"),
-        key("athena", "clickstream_engagement_daily"),
+    reports = ("active_users", "engagement", "retention", "path_transition", "funnel")
+    assert {spec.asset_key, *(dep.asset_key for dep in spec.additional_deps)} == {
+        key(engine, f"clickstream_{report}_daily")
+        for engine in ("duckdb", "athena")
+        for report in reports
     }

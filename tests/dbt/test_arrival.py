@@ -27,6 +27,17 @@ def same_as_from_nothing(models: Models) -> None:
         assert built[view] == rows, view
 
 
+def same_after(new_models: Callable[[], Models], *batches: list[dict[str, Any]]) -> Models:
+    """Follow batches one by one, assert that a full refresh changes nothing, give the models."""
+    models = new_models()
+    for batch in batches:
+        write(models.sink, batch)
+        models.follow()
+    models.run()
+    same_as_from_nothing(models)
+    return models
+
+
 def tables(models: Models) -> dict[str, list[tuple[Any, ...]]]:
     """Every table of the project with all its rows: base models and ledger."""
     names = models.query(
@@ -105,6 +116,33 @@ def test_events_at_both_ends_of_the_calendar_are_followed(
     last = event("_page_view", 253402300799999, "last", event_date=date(9999, 12, 31))
     first = event("_page_view", -62135596800000, "first", event_date=date(1, 1, 1), session=None)
     write(models.sink, [last, first])
+    models.follow()
+    same_as_from_nothing(models)
+
+
+@pytest.mark.parametrize("platform", ["iOS", None])
+def test_a_session_on_two_platforms_is_one_path(
+    new_models: Callable[[], Models], platform: str | None
+) -> None:
+    a = {"_page_title": "A"}
+    b = {"_page_title": "B"}
+    models = same_after(
+        new_models,
+        [
+            event("login", "2024-05-01 10:00", "a", platform=platform),
+            event("_page_view", "2024-05-01 10:01", "b", platform=platform, params=a),
+        ],
+        [event("_page_view", "2024-05-05 10:00", "c", params=b, batch="late")],
+    )
+    columns = "event_id, event_rank, previous_screen, next_event, next_screen"
+    assert models.rows("clickstream_path_view", columns) == [
+        ("a", 1, None, "_page_view", "A"),
+        ("b", 2, None, "_page_view", "B"),
+        ("c", 3, "A", None, None),
+    ]
+    edges = "source = 'A' and target = 'B'"
+    assert len(models.rows("clickstream_path_transition_daily", "step", edges)) == 1
+    drop(models.sink, "late")
     models.follow()
     same_as_from_nothing(models)
 

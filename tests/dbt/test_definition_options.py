@@ -88,6 +88,16 @@ def test_event_date_stays_the_day_in_utc(models: Models) -> None:
     assert [day.isoformat() for (day,) in rows] == [time[:10] for time, _ in EDGES]
 
 
+def test_devices_are_counted_by_days_of_the_time_zone_too(models: Models) -> None:
+    columns = "event_date, report_date, usage_num"
+    rows = models.rows("clickstream_device_usage", columns, "app_id = 'edges'")
+    assert rows == [(date.fromisoformat(time[:10]), day, 1) for time, day in EDGES]
+    view = models.rows("clickstream_device_view", "event_date, usage_num", "app_id = 'edges'")
+    utc = [day for day, _, _ in rows]
+    assert view == [(day, utc.count(day)) for day in sorted({*utc})]
+    assert max(uses for _, uses in view) == 2
+
+
 def test_retention_counts_days_of_the_time_zone_to_the_horizon(models: Models) -> None:
     assert models.rows("clickstream_retention_view", "*", "app_id = 'kept'") == [
         ("kept", date(2024, 5, 5), 0, 1, 1),
@@ -162,7 +172,7 @@ def test_a_table_of_an_earlier_form_is_made_anew_and_no_other(
     models.query(f"alter table {PROJECT}.clickstream_path_base drop column next_view")
     models.query(
         f"update {PROJECT}.clickstream_load_state"
-        " set definitions = replace(definitions, '3 ', '2 ') where model = 'clickstream_path_base'"
+        " set definitions = '1' || definitions where model = 'clickstream_path_base'"
     )
     models.run()
     loads = "count(distinct load_id)"

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from datetime import date, datetime
 
 import pytest
+import yaml
 
+from clickstream_dagster.resources.dbt import dbt_project_dir
 from tests.dbt.conftest import Models
 from tests.dbt.model_input import PROJECT, event, ms
 from tests.views import COLUMNS, VIEWS
@@ -34,6 +36,15 @@ EVENTS = [
     view("2024-05-01 10:00", "d", app="engaged", session="two views"),
     view("2024-05-01 10:01", "e", app="engaged", session="two views"),
     event("click", "2024-05-01 10:00", "f", app="engaged", session="no view"),
+    # Where no event tells the duration, it is the time from the first to the last one.
+    event("click", "2024-05-01 10:00", "g", app="engaged", session="ten seconds apart"),
+    event("click", "2024-05-01 10:00:10", "h", app="engaged", session="ten seconds apart"),
+    event("click", "2024-05-01 10:00", "i", app="engaged", session="longer apart"),
+    event("click", "2024-05-01 10:00:10.001", "j", app="engaged", session="longer apart"),
+    event("click", "2024-05-01 10:00", "k", app="engaged", session="weeks apart"),
+    event("click", "2024-06-01 10:00", "l", app="engaged", session="weeks apart"),
+    event("click", "2024-05-01 10:00", "m", app="engaged", session="told to be short"),
+    engagement("2024-05-01 10:01", "n", 3_000, app="engaged", session="told to be short"),
     # A session over midnight: on the day of its start, as one.
     event(
         "_session_start",
@@ -52,6 +63,23 @@ EVENTS = [
     engagement("2024-05-01 10:01", "b", 2**40, app="time"),
     engagement("2024-05-01 10:02", "c", 700, app="time"),
     event("x", "2024-05-01 10:03", "d", app="time", params={"_session_start_timestamp": 2**62}),
+    # A start that can't be is none.
+    *[
+        event("_session_start", "2024-05-01 23:50", session, app="starts", session=session,
+              params={"_session_start_timestamp": start})
+        for session, start in [
+            ("zero", 0),
+            ("negative", -1),
+            ("seconds", ms("2024-05-01 23:50") // 1000),
+            ("1999", ms("2000-01-01 00:00") - 1),
+            ("2000", ms("2000-01-01 00:00")),
+            ("clock set back", ms("2024-05-02 00:00")),
+            ("ahead", ms("2024-05-02 00:00") + 1),
+            ("other event", 0),
+        ]
+    ],
+    event("click", "2024-05-02 00:10", "later", app="starts", session="other event",
+          params={"_session_start_timestamp": ms("2024-05-01 23:40")}),
     # Equal times: the event id decides.
     view("2024-05-01 10:00", "b", "Second", app="ties"),
     view("2024-05-01 10:00", "a", "First", app="ties"),
@@ -167,7 +195,7 @@ EVENTS = [
                       "advertising_id": "ad", "time_zone_offset_seconds": 3600})
         for id_, day, width in [("a", 1, 10), ("b", 1, 10), ("c", 1, 20), ("d", 2, 10)]
     ],
-    event("click", "2024-05-01 10:00", "e", app="devices", user=None),
+    event("click", "2024-05-01 10:00", "e", app="devices", user=None, user_id=""),
     event("click", "2024-05-01 10:00", "f", app="devices", user=None),
 ]  # fmt: skip
 
@@ -185,10 +213,30 @@ def test_a_session_is_engaged_beyond_ten_seconds_or_one_view(models: Models) -> 
     columns = "session_id, session_duration, session_views, engaged_session, bounced_session"
     assert sessions(models, "engaged", columns) == [
         ("longer", 10_001, 0, 1, 0),
-        ("no view", None, 0, 0, 1),
-        ("one view", None, 1, 0, 1),
+        ("longer apart", 10_001, 0, 1, 0),
+        ("no view", 0, 0, 0, 1),
+        ("one view", 0, 1, 0, 1),
         ("ten seconds", 10_000, 0, 0, 1),
-        ("two views", None, 2, 1, 0),
+        ("ten seconds apart", 10_000, 0, 0, 1),
+        ("told to be short", 3_000, 0, 0, 1),
+        ("two views", 60_000, 2, 1, 0),
+        ("weeks apart", None, 0, 0, 1),  # more ms than 32 bits hold
+    ]
+
+
+def test_a_start_that_can_not_be_is_none(models: Models) -> None:
+    columns = "session_id, session_start_timestamp, session_date"
+    event_time = ms("2024-05-01 23:50")
+    day = datetime(2024, 5, 1)
+    assert sessions(models, "starts", columns) == [
+        ("1999", event_time, day),
+        ("2000", ms("2000-01-01 00:00"), datetime(2000, 1, 1)),
+        ("ahead", event_time, day),
+        ("clock set back", ms("2024-05-02 00:00"), datetime(2024, 5, 2)),
+        ("negative", event_time, day),
+        ("other event", ms("2024-05-01 23:40"), day),
+        ("seconds", event_time, day),
+        ("zero", event_time, day),
     ]
 
 
@@ -214,7 +262,8 @@ def test_a_session_over_midnight_is_one_on_the_day_it_started(models: Models) ->
 
 def test_engagement_time_counts_engagement_events_and_no_nonsense(models: Models) -> None:
     columns = "session_duration, session_engagement_time, session_start_timestamp, session_date"
-    assert sessions(models, "time", columns) == [(700, 700, 2**62, None)]
+    start = ms("2024-05-01 10:00")
+    assert sessions(models, "time", columns) == [(700, 700, start, datetime(2024, 5, 1))]
 
 
 def test_equal_times_are_ordered_by_event_id(models: Models) -> None:
@@ -442,3 +491,23 @@ def test_columns_are_the_app_and_then_the_seed_columns_in_order(models: Models, 
 )
 def test_types_of_the_views(models: Models, name: str, column: str, type_: str) -> None:
     assert models.query(f"select distinct typeof({column}) from {name}") == [(type_,)]
+
+
+def test_every_model_and_every_column_is_documented(models: Models) -> None:
+    folder = dbt_project_dir() / "models"
+    told = {
+        model["name"]: {
+            "": model.get("description", ""),
+            **{column["name"]: column.get("description", "") for column in model["columns"]},
+        }
+        for file in folder.rglob("*.yml")
+        for model in yaml.safe_load(file.read_text()).get("models", ())
+    }
+    built = {
+        file.stem: {row[0] for row in models.query(f"describe {file.stem}")}
+        for file in folder.rglob("*.sql")
+    }
+    assert built.keys() == told.keys()
+    for name, columns in built.items():
+        assert columns == told[name].keys() - {""}, name
+        assert all(text.strip() for text in told[name].values()), name

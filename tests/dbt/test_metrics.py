@@ -93,7 +93,8 @@ def metricflow(tmp_path_factory: pytest.TempPathFactory) -> MetricFlow:
         event("purchase", f"2024-12-{day} 10:00", f"p{day}", app="web", event_value_in_usd=day / 4)
         for day in (29, 30)
     ]
-    write(root / "lake", [*traffic(1), *traffic(2), *purchases])
+    ended = [event("a", "2024-12-20 10:00", f"{user}", app="ended", user=user) for user in "ab"]
+    write(root / "lake", [*traffic(1), *traffic(2), *purchases, *ended])
     warehouse = Warehouse(root / "lake", PROJECT, root / "warehouse.duckdb")
     run_dbt(["run", "--quiet"], warehouse)
     ignored = shutil.ignore_patterns("target", "logs")
@@ -141,3 +142,19 @@ def test_metrics_of_a_day_are_those_of_sessions_and_users(metricflow: MetricFlow
         found = {row["metric_time__day"][:10]: float(row[name]) for row in rows if row[name]}
         wanted = {day: float(value) for day, value in expected[name].items()}
         assert found == pytest.approx(wanted), name
+
+
+def test_the_last_day_of_a_period_is_each_apps_own(metricflow: MetricFlow) -> None:
+    names = ("daily_active_users", "monthly_active_users")
+    expected = metricflow.query(
+        f"select app_id, {', '.join(names)} from clickstream_active_users_daily"
+        " qualify row_number() over (partition by app_id order by report_date desc) = 1"
+    )
+    assert len(expected) == 3
+    file = metricflow.directory / "apps.csv"
+    by_app = ("--group-by", "active_day__app_id", "--csv", str(file))
+    metricflow.run("query", "--metrics", ",".join(names), *by_app)
+    with file.open() as lines:
+        rows = list(csv.DictReader(lines))
+    found = {(row["active_day__app_id"], *(float(row[name]) for name in names)) for row in rows}
+    assert found == set(expected)

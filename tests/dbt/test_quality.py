@@ -32,6 +32,7 @@ DAMAGES = [
     ("update {t} set dau_mau = 1.5 where {day}", "clickstream_active_users_daily", "range"),
     ("update {t} set session_count = 7 where {day}", "clickstream_engagement_daily", "sessions_of"),
     ("update {t} set event_count = 7 where {day}", "clickstream_session_base", "events_of_sess"),
+    ("update {t} set event_rank = 7 where {day}", "clickstream_path_base", "paths_count"),
     ("update {t} set user_pseudo_id = 'x' where {day}", "clickstream_session_base", "relation"),
     ("update {t} set app_id = 'other' where {day}", "clickstream_session_base", "relation"),
     ("update {t} set event_name = null where {day}", "clickstream_event_base", "not_null"),

@@ -62,3 +62,12 @@ def test_the_columns_are_those_of_models(told: dict[str, dict[str, list[str]]]) 
     }
     named = {column for fields in told.values() for found in fields.values() for column in found}
     assert named - columns == set()
+
+
+def test_every_report_model_is_in_a_report() -> None:
+    models = dbt_project_dir() / "models"
+    exposures = yaml.safe_load((models / "exposures.yml").read_text())["exposures"]
+    read = {ref for exposure in exposures for ref in exposure["depends_on"]}
+    reports = {file.stem for file in (models / "reports").rglob("*.sql")}
+    made_for_others = {"clickstream_days", "clickstream_retention_daily"}
+    assert {f"ref('{name}')" for name in reports - made_for_others} - read == set()

@@ -1,7 +1,7 @@
 """The reports' metrics on small input, computed by hand."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -102,6 +102,45 @@ def test_active_users_of_the_day_the_week_and_the_month(models: Models) -> None:
     assert rows == [(7.5,)]
 
 
+def test_a_day_without_a_user_still_has_those_of_its_week_and_month(
+    build: Callable[..., Models],
+) -> None:
+    today = datetime.now(UTC).date()
+    before = datetime.now(UTC) - timedelta(days=2)
+    models = build(
+        [
+            event("click", "2024-01-08 10:00", "a"),
+            event("click", "2024-01-30 10:00", "b"),
+            event("click", round(before.timestamp() * 1000), "c"),
+            event("click", "9998-01-01 10:00", "ahead"),
+        ]
+    )
+    columns = "daily_active_users, weekly_active_users, monthly_active_users, dau_mau"
+    where = "report_date = date '2024-01-{}'"
+    for day_of_month, expected in {
+        "08": (1, 1, 1, 1.0),
+        "09": (0, 1, 1, 0.0),
+        "14": (0, 1, 1, 0.0),
+        "15": (0, 0, 1, 0.0),
+        "29": (0, 0, 1, 0.0),
+        "30": (1, 1, 1, 1.0),
+    }.items():
+        rows = models.rows("clickstream_active_users_calendar", columns, where.format(day_of_month))
+        assert rows == [expected], day_of_month
+    columns = "event_count, event_count_last_7_days, event_count_last_30_days"
+    where = "report_date = date '2024-01-15' and user_type = 'new'"
+    assert models.rows("clickstream_activity_rolling", columns, where) == [(0, 0, 1)]
+    for view in ("clickstream_active_users_calendar", "clickstream_activity_rolling"):
+        # Beyond 29 days nothing is told, nor after today but what has events.
+        last = "report_date > date '2024-02-20'"
+        assert [row[0] for row in models.rows(view, "distinct report_date", last)] == [
+            date(2024, 2, 21), date(2024, 2, 22), date(2024, 2, 23), date(2024, 2, 24),
+            date(2024, 2, 25), date(2024, 2, 26), date(2024, 2, 27), date(2024, 2, 28),
+            *(today - timedelta(days=ago) for ago in (2, 1, 0)),
+            date(9998, 1, 1),
+        ]  # fmt: skip
+
+
 def test_engagement_of_the_sessions_of_a_day(models: Models) -> None:
     rows = models.rows("clickstream_engagement_daily", "* exclude (load_id)", "app_id = 'engaged'")
     web = (2, 1, 1, 2, 9_000, 1, 0.5, 2.0, 1.0, 4_500.0, 9_000.0, 2.0, 1.0)
@@ -116,6 +155,36 @@ def test_a_user_of_two_platforms_is_one_user_of_the_app(models: Models) -> None:
     )
     rows = models.rows("clickstream_engagement_overall_daily", columns, "app_id = 'engaged'")
     assert rows == [(day(1), 4, 1, 2, 2, 2.0, 4_500.0, 0.5)]
+
+
+def test_what_nobody_known_did_is_in_no_average_per_user(build: Callable[..., Models]) -> None:
+    nobody = {"user": None, "session": None}
+    page = {"_page_title": "A"}
+    models = build(
+        [
+            event("_page_view", "2024-05-01 10:00", "a", params=page),
+            event("_page_view", "2024-05-01 10:00", "b", params=page, **nobody),
+            event("_page_view", "2024-05-01 18:00", "c", params=page, **nobody),
+            event(
+                "_user_engagement",
+                "2024-05-01 18:01",
+                "d",
+                params={"_engagement_time_msec": 60_000},
+                **nobody,
+            ),
+            event("click", "2024-05-02 10:00", "e", **nobody),
+        ]
+    )
+    columns = (
+        "session_count, engaged_session_count, session_views, session_engagement_time, user_count,"
+        " sessions_per_user, engaged_sessions_per_user, engagement_time_per_user, views_per_user"
+    )
+    for table in ("clickstream_engagement_overall_daily", "clickstream_engagement_daily"):
+        assert models.rows(table, columns) == [
+            (1, 0, 0, 0, 0, None, None, None, None),
+            (2, 1, 3, 60_000, 1, 1.0, 0.0, 0.0, 1.0),
+        ]
+    assert models.rows("clickstream_path_transition_daily", "*") == []
 
 
 def test_active_users_are_told_with_their_first_day_and_type(models: Models) -> None:
@@ -184,7 +253,10 @@ def test_events_by_name_and_type_of_user(models: Models) -> None:
 
 def test_events_of_the_last_7_and_30_days(models: Models) -> None:
     columns = "report_date, user_type, event_count, event_count_last_7_days"
-    where = "app_id = 'active' and event_name = 'click' and user_type = 'new'"
+    where = (
+        "app_id = 'active' and event_name = 'click' and user_type = 'new'"
+        " and day(report_date) in (1, 2, 8, 30, 31)"
+    )
     rows = models.rows(
         "clickstream_activity_rolling", f"{columns}, event_count_last_30_days", where
     )

@@ -18,13 +18,14 @@ from tests.dbt.model_input import PROJECT, traffic
 
 
 def sound(batch: int) -> Iterator[dict[str, Any]]:
-    """Traffic that the seed's SQL is meant for: one app, no ties, ids, starts of sessions."""
+    """Traffic that the seed's SQL is meant for: one app, no ties, ids, starts and durations."""
     for number, row in enumerate(traffic(batch)):
         params = {param["key"]: param["value"] for param in row["event_params"]}
         session = params.get("_session_id", {}).get("string_value")
         if session and row["user_pseudo_id"] and row["platform"]:
             time = row["event_timestamp"] + number
             params.setdefault("_session_start_timestamp", {"int_value": time})
+            params.setdefault("_session_duration", {"int_value": number})
             yield row | {
                 "app_id": "web",
                 "event_timestamp": time,

@@ -89,6 +89,7 @@ def test_views_follow_loads_as_on_duckdb(
 
 
 OF_EVENTS = {
+    "clickstream_activity_events": "event_date",
     "clickstream_ods_event_view": "event_date",
     "clickstream_path_view": "event_date",
     "clickstream_path_transition_daily": "report_date",

@@ -16,7 +16,12 @@ from tests.redshift.traffic import traffic
 pytestmark = pytest.mark.heavy
 
 NEW_YORK = Definitions(time_zone="America/New_York")
-VIEWS = ("clickstream_session_view", "clickstream_lifecycle_daily_view")
+VIEWS = (
+    "clickstream_session_view",
+    "clickstream_lifecycle_daily_view",
+    "clickstream_device_usage",
+    "clickstream_device_view",
+)
 MODELS = ("run", "--select", *(f"+{view}" for view in VIEWS))
 STARTS = {
     # The last minute of a day of 23 hours, and the first one behind it.

@@ -28,6 +28,9 @@ def traffic(batch: int, *, seed: int = 7, events: int = 60) -> list[dict[str, An
             params += [("_engagement_time_msec", 5), ("_engagement_time_msec", 9)]
         if chance.random() < 0.2:
             params += [("_session_start_timestamp", time - chance.randrange(DAY))]
+        if number % 10 == 0:  # what can't be a start; counts where none was sent before
+            nonsense = [0, -1, time // 1000, time + DAY][number // 10 % 4]
+            params += [("_session_start_timestamp", nonsense)]
         rows.append(
             event(
                 chance.choice(NAMES),

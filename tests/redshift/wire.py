@@ -52,6 +52,8 @@ class Statement:
 class Connection(socketserver.StreamRequestHandler):
     """One client."""
 
+    disable_nagle_algorithm = True  # an answer is several short messages: each would wait for 40 ms
+
     def handle(self) -> None:
         self._start()
         self.session: Session = self.server.engine.session()  # type: ignore[attr-defined]

@@ -151,9 +151,12 @@ def _expire_models(project: str, before: date, built: Collection[str]) -> list[s
     return [
         f"create temp table passed as select {', '.join(f'e.{column}' for column in KEY)}"
         f" from {table(project, events)} as e left join"
-        f" (select distinct app_id, session_key, {user.format('r')} as user_key"
-        f" from {table(project, _SESSIONS)} as r where last_event_date >= {literal(before)}"
-        f" and first_event_date < {literal(before)}) as s"
+        # A session of two platforms has a row of each, and is one path.
+        f" (select app_id, session_key, {user.format('r')} as user_key"
+        f" from {table(project, _SESSIONS)} as r"
+        f" group by app_id, session_key, {user.format('r')}"
+        f" having max(last_event_date) >= {literal(before)}"
+        f" and min(first_event_date) < {literal(before)}) as s"
         " on e.app_id = s.app_id and e.session_key = s.session_key"
         f" and {user.format('e')} = s.user_key"
         f" where e.event_date < {literal(before)} and s.app_id is null",

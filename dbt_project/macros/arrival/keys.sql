@@ -221,13 +221,16 @@
     {%- set parent = loaded_keys() -%}
     {%- set window = "load_id > " ~ loads.after ~ " and load_id <= " ~ loads.upto -%}
     {%- set day = "report_date" if config.meta_get("dated") == "report_date" else "event_date" -%}
-    {%- set first, last = day, day -%}
-    {%- if config.meta_get("follows") == "clickstream_session_base" and day == "event_date" -%}
-        {%- set first, last = "first_event_date", "last_event_date" -%}
-    {%- endif -%}
     {%- set query -%}
-        select {{ first }} as first_date, {{ last }} as last_date from {{ parent }}
-        where {{ window }} and {{ first }} is not null
+        {%- if config.meta_get("follows") == "clickstream_session_base" and day == "event_date" %}
+        {#- A session of two platforms has a row of each; the load may have touched but one. #}
+        select p.first_event_date as first_date, p.last_event_date as last_date
+        from {{ parent }} as p
+        inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("p") }}
+        {%- else %}
+        select {{ day }} as first_date, {{ day }} as last_date from {{ parent }}
+        where {{ window }} and {{ day }} is not null
+        {%- endif %}
         union
         select {{ day }}, {{ day }} from {{ ledger("removal") }} where {{ window }}
         {%- if config.meta_get("spans", false) %}

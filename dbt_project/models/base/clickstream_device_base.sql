@@ -2,6 +2,8 @@
     "follows": "clickstream_event_base",
     "reopens": ["app_id", "user_pseudo_id", "event_date"],
     "dated": "event_date",
+    "form": 3,
+    "defined_by": ["time_zone"],
 }) }}
 {{ partitioned_by("app_id", "month(event_date)") }}
 
@@ -11,6 +13,7 @@ select
     e.app_id,
     e.device_vendor_id as device_id,
     e.event_date,
+    e.report_date,
     e.device_mobile_brand_name as mobile_brand_name,
     e.device_mobile_model_name as mobile_model_name,
     e.device_manufacturer as manufacturer,
@@ -30,10 +33,10 @@ select
     e.device_time_zone_offset_seconds as time_zone_offset_seconds,
     e.device_advertising_id as advertising_id,
     e.user_pseudo_id,
-    e.user_id,
+    nullif(e.user_id, '') as user_id,
     count(e.event_id) as usage_num,
     cast({{ loads.upto }} as bigint) as load_id
 from {{ ref("clickstream_event_base") }} as e
 {{ reopened(loads, "e") }}
 {#- Every column above but the last two. #}
-group by {{ range(1, 24) | join(", ") }}
+group by {{ range(1, 25) | join(", ") }}

@@ -3,7 +3,7 @@
     "follows": "clickstream_session_base",
     "reopens": ["app_id", "session_key", "user_pseudo_id"],
     "dated": "event_date",
-    "form": 3,
+    "form": 4,
 }) }}
 {{ partitioned_by("app_id", "month(event_date)") }}
 

@@ -4,6 +4,7 @@
     "reopens": ["app_id", "session_key", "user_pseudo_id", "platform"],
     "spans": true,
     "notes": "report_date",
+    "form": 3,
 }) }}
 {{ partitioned_by("app_id", "month(first_event_date)") }}
 
@@ -12,6 +13,7 @@
 with events as (
     select
         e.*,
+        {{ told_start("e.session_start_timestamp", "e.event_timestamp") }} as told_start,
         case when {{ is_view_event("e.event_name") }} then 1 else 0 end as is_view
     from {{ ref("clickstream_event_base") }} as e
     {{ reopened(loads, "e") }}
@@ -37,16 +39,13 @@ select
     user_pseudo_id,
     platform,
     cast(
-        {{ ms_trunc("day", "coalesce(min(session_start_timestamp), min(event_timestamp))") }} as date
+        {{ ms_trunc("day", "coalesce(min(told_start), min(event_timestamp))") }} as date
     ) as report_date,
     coalesce(
-        max(session_duration),
-        case
-            when min(coalesce(session_id, '')) = '' then max(event_timestamp) - min(event_timestamp)
-        end
+        max(session_duration), {{ int32("(max(event_timestamp) - min(event_timestamp))") }}
     ) as session_duration,
     cast(sum(is_view) as bigint) as session_views,
-    coalesce(min(session_start_timestamp), min(event_timestamp)) as session_start_timestamp,
+    coalesce(min(told_start), min(event_timestamp)) as session_start_timestamp,
     cast(
         coalesce(sum(case when event_name = '_user_engagement' then engagement_time_msec end), 0)
         as bigint

@@ -9,7 +9,17 @@ with days as (
     group by app_id, report_date, event_name, user_type
 ),
 
--- Every kind of event on every day of the app that has events.
+active as (
+    select distinct app_id, report_date from days
+),
+
+dates as (
+    select app_id, report_date from active
+    union all
+    {{ quiet_days("active") }}
+),
+
+-- Every kind of event on every day of the app, whether something happened on it or not.
 rows_to_fill as (
     select
         kinds.app_id,
@@ -17,8 +27,7 @@ rows_to_fill as (
         kinds.event_name,
         kinds.user_type
     from (select distinct app_id, event_name, user_type from days) as kinds
-    inner join (select distinct app_id, report_date from days) as dates
-        on kinds.app_id = dates.app_id
+    inner join dates on kinds.app_id = dates.app_id
 )
 
 select

@@ -22,5 +22,7 @@ select
     advertising_id,
     user_pseudo_id,
     user_id,
-    usage_num
+    cast(sum(usage_num) as bigint) as usage_num
 from {{ ref("clickstream_device_base") }}
+{#- Every column above but the last one. A UTC day has events of two reporting days. #}
+group by {{ range(1, 24) | join(", ") }}

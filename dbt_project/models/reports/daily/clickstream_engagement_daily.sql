@@ -2,7 +2,7 @@
     "follows": "clickstream_session_base",
     "reopens": ["app_id", "report_date"],
     "dated": "report_date",
-    "form": 3,
+    "form": 5,
     "defined_by": [
         "engaged_session_ms",
         "engaged_session_views",

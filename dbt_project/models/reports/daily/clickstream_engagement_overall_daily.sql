@@ -2,6 +2,7 @@
     "follows": "clickstream_session_base",
     "reopens": ["app_id", "report_date"],
     "dated": "report_date",
+    "form": 4,
     "defined_by": [
         "engaged_session_ms",
         "engaged_session_views",

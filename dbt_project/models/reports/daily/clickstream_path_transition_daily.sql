@@ -2,7 +2,7 @@
     "follows": "clickstream_path_base",
     "reopens": ["app_id", "report_date"],
     "dated": "report_date",
-    "form": 3,
+    "form": 4,
     "defined_by": ["session_idle_minutes", "time_zone", "view_events"],
 }) }}
 {{ partitioned_by("app_id", "month(report_date)") }}
@@ -26,7 +26,7 @@ edges as (
         event_name as source,
         next_event as target
     from steps
-    where next_event is not null
+    where user_pseudo_id is not null and next_event is not null
     union all
     select
         app_id,
@@ -38,7 +38,7 @@ edges as (
         current_screen as source,
         next_view as target
     from steps
-    where current_screen is not null and next_view is not null
+    where user_pseudo_id is not null and current_screen is not null and next_view is not null
 )
 
 select
