@@ -125,6 +125,7 @@ def test_running_the_demo_again_changes_nothing_and_says_so(demo):
     assert after == before
 
 
+@pytest.mark.heavy
 def test_running_windows_again_leaves_the_same_tables(demo):
     query = "select * from demo.clickstream_session_view order by all"
     before = rows(demo, query), Lake(str(demo.data / "lake"), "demo").data_files("ods_event")
@@ -147,6 +148,7 @@ def test_the_lake_holds_rows_of_exactly_the_windows(demo):
     }
 
 
+@pytest.mark.heavy
 def test_a_warehouse_in_use_fails_the_models_with_its_name_and_the_next_run_goes_on(demo):
     warehouse = demo.data / "warehouse.duckdb"
     holder = subprocess.Popen(

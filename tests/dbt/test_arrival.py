@@ -120,6 +120,7 @@ def test_events_at_both_ends_of_the_calendar_are_followed(
     same_as_from_nothing(models)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("platform", ["iOS", None])
 def test_a_session_on_two_platforms_is_one_path(
     new_models: Callable[[], Models], platform: str | None
@@ -147,6 +148,7 @@ def test_a_session_on_two_platforms_is_one_path(
     same_as_from_nothing(models)
 
 
+@pytest.mark.heavy
 def test_a_run_that_died_between_models_is_made_good(new_models: Callable[[], Models]) -> None:
     models = new_models()
     write(models.sink, BATCHES[0])
@@ -204,6 +206,7 @@ def compact(models: Models, monkeypatch: pytest.MonkeyPatch) -> int:
     return maintain(Lake(str(models.sink), PROJECT), MaintenanceSettings()).compacted_files
 
 
+@pytest.mark.heavy
 def test_compaction_is_no_news_to_the_models(
     new_models: Callable[[], Models], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +231,7 @@ def test_compaction_is_no_news_to_the_models(
     same_as_from_nothing(models)
 
 
+@pytest.mark.heavy
 def test_what_is_compacted_before_it_was_loaded_is_loaded(
     new_models: Callable[[], Models], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +246,7 @@ def test_what_is_compacted_before_it_was_loaded_is_loaded(
     same_as_from_nothing(models)
 
 
+@pytest.mark.heavy
 def test_a_batch_goes_out_of_a_compacted_file(
     new_models: Callable[[], Models], monkeypatch: pytest.MonkeyPatch
 ) -> None:

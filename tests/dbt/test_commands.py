@@ -62,6 +62,7 @@ def test_model_makes_the_ten_views_and_reports_in_the_schema_of_the_project(shop
     assert {view for (view,) in views} == {*VIEWS, *REPORT_VIEWS}
 
 
+@pytest.mark.heavy
 def test_model_goes_by_the_definitions_of_a_file(shop: Path, tmp_path: Path) -> None:
     file = tmp_path / "definitions.yaml"
     file.write_text("session_idle_minutes: 0")

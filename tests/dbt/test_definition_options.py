@@ -130,6 +130,7 @@ def test_first_touch_and_purchases_are_those_that_are_chosen(models: Models) -> 
     assert rows == [(date(2024, 5, 1), 0, 0.0), (date(2024, 5, 2), 2, 3.5)]
 
 
+@pytest.mark.heavy
 def test_a_change_ends_in_what_is_built_from_nothing_and_back_again(models: Models) -> None:
     changed = models.everything()
     models.dbt("run", "--full-refresh", "--select", "tag:base")

@@ -189,6 +189,7 @@ def test_a_step_counts_on_the_day_of_the_first_one_however_late_it_comes(
     assert days_of(models, columns) == [row[:3] for row in first]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
 def test_days_of_funnels_follow_batches_as_built_from_nothing(
     new_models: Callable[[], Models], zone: str

@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.dbt.conftest import Models
 from tests.dbt.model_input import drop, event, ms, write
 
@@ -31,6 +33,7 @@ def minutes(*found: tuple[int, int]) -> list[tuple[int, int]]:
     return [(minute * MINUTE, views) for minute, views in found]
 
 
+@pytest.mark.heavy
 def test_late_events_extend_join_and_leave_sessions(new_models: Callable[[], Models]) -> None:
     models = new_models()
     write(models.sink, [idless(230, "a"), idless(290, "b"), idless(400, "c")])
@@ -82,6 +85,7 @@ def minutely(batch: int) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.heavy
 def test_any_order_and_any_repetition_end_in_the_same_sessions(
     new_models: Callable[[], Models], build: Callable[..., Models]
 ) -> None:

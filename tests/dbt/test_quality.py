@@ -65,6 +65,7 @@ def test_damage_on_the_days_of_the_last_load_is_found(
     assert test in damaged(models, statement, table, "2024-05-02", everything=False)
 
 
+@pytest.mark.heavy
 def test_older_days_are_looked_at_when_everything_is(models: Models) -> None:
     statement = "update {t} set event_count = 7 where {day}"
     for table in ("clickstream_activity_daily", "clickstream_user_day_base"):

@@ -32,6 +32,7 @@ def test_what_is_needed_is_a_requirement_and_brings_its_own_requirements() -> No
     assert (of_needed & required) - set(NEEDED) == set()
 
 
+@pytest.mark.heavy
 def test_what_a_job_imports_is_packaged() -> None:
     package = Path(clickstream_dagster.__file__).parent
     folders = [package / room for room in ("batches", "processing", "emr")]

@@ -130,6 +130,7 @@ def test_one_batch_equals_shuffled_repeated_and_replayed_batches(
     assert differences(together.file, apart.file) == {}
 
 
+@pytest.mark.heavy
 def test_models_take_in_what_a_replay_has_mended(
     lines: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def as_text(value: object, *, ascii_only: bool = True) -> str | None:
     return json.dumps(value, ensure_ascii=ascii_only, separators=(",", ":"))
 
 
+@pytest.mark.heavy
 @settings(max_examples=300, deadline=None)
 @given(st.lists(OBJECTS, max_size=5), st.sampled_from([None, 1]), st.booleans())
 def test_members_of_objects_are_those_that_were_written(

@@ -53,6 +53,7 @@ def needed(lake: Lake) -> set[str]:
     return found
 
 
+@pytest.mark.heavy
 def test_the_same_rows_and_no_object_that_nothing_needs(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +103,7 @@ def test_everything_that_maintenance_writes_is_encrypted_with_the_key(
         assert told.get("SSEKMSKeyId") == KEY, key
 
 
+@pytest.mark.heavy
 def test_a_batch_that_runs_again_after_compaction_ends_as_if_there_had_been_none(
     shop: Shop,
 ) -> None:
@@ -220,6 +222,7 @@ def test_what_a_killed_attempt_has_left_goes_after_the_term_but_not_what_is_at_w
     assert shop.rows() == before
 
 
+@pytest.mark.heavy
 def test_one_maintenance_at_a_time(shop: Shop) -> None:
     process(shop, 0)
     with (
