@@ -78,7 +78,7 @@ def test_the_lineage_shows_the_way_from_raw_files_to_views(ui, page, tmp_path):
     expect(page.get_by_text("100% filled").first).to_be_visible()
     expect(page.get_by_text(re.compile(r"3 / 3 Passed")).first).to_be_visible()
     expect(page.get_by_text("Iceberg").first).to_be_visible()
-    expect(page.get_by_text("14 partitions")).to_have_count(37)
+    expect(page.get_by_text("14 partitions")).to_have_count(38)
     shot = tmp_path / "lineage.png"
     page.screenshot(path=shot)
     assert shot.stat().st_size > 50_000
