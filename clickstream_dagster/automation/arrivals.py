@@ -150,7 +150,9 @@ def arrival_sensor(project: Project, job: "UnresolvedAssetJobDefinition") -> dg.
 
 
 def _last_ended(project: Project, now: datetime) -> Window | None:
-    return last_ended(project, now - timedelta(minutes=project.grace_minutes))
+    moment, end = now - timedelta(minutes=project.grace_minutes), project.partitions.end
+    # Objects may still arrive when the project's last window is long over.
+    return last_ended(project, min(moment, end) if end else moment)
 
 
 def _back_from(project: Project, window: Window | None) -> Iterator[Window]:

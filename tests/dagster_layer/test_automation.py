@@ -160,6 +160,13 @@ def test_many_objects_are_found_over_several_ticks_with_a_small_cursor(project, 
     assert len(found) == 35
 
 
+def test_the_windows_of_a_project_that_is_over_are_still_asked_for(project):
+    shop = project(start_date="2026-01-01", end_date="2026-01-02")
+    for hour in (3, 23, 24):  # the last is after the project's end
+        put(shop, datetime(2026, 1, 1, tzinfo=UTC) + hour * HOUR)
+    assert asked(shop)[0] == ["2026-01-01-03:00", "2026-01-01-23:00"]
+
+
 def test_objects_far_in_the_past_are_found_by_the_sweep(project):
     shop = project(start_date="2025-01-01")
     put(shop, datetime(2025, 2, 1, tzinfo=UTC))
