@@ -183,7 +183,7 @@ class Collector:
         if log.refusal:
             raise RefusalError(503, log.refusal, _RETRY_AFTER, _CLOSE)
         if log.is_full:
-            raise RefusalError(503, "the disk is too slow for so much", _RETRY_AFTER, _CLOSE)
+            raise _too_slow()
         length = headers.get("content-length")
         most = self._settings.body_bytes
         size = most if length is None else int(length)
@@ -229,6 +229,8 @@ class Collector:
     async def _stored(self, line: bytes) -> None:
         if len(line) > MAX_RECORD_BYTES:
             raise RefusalError(413, f"the record would have more than {MAX_RECORD_BYTES:,} bytes")
+        if self._log.is_full:  # by bodies that came meanwhile, or grew when they were unpacked
+            raise _too_slow()
         try:
             await self._log.add(line)
         except LogError as error:
@@ -271,3 +273,7 @@ class Collector:
         self._app_ids = frozenset(access.app_ids)
         self._app_keys = frozenset(access.key_hashes)
         self._origins = Origins(access.origins)
+
+
+def _too_slow() -> RefusalError:
+    return RefusalError(503, "the disk is too slow for so much", _RETRY_AFTER, _CLOSE)

@@ -223,11 +223,11 @@ class _OpenSegment:
         sync_folder(folder)
 
     def write(self, lines: list[bytes], *, sync: bool) -> None:
-        payload = b"".join(lines)
-        _write_all(self._handle, segments.framed(payload, len(lines)) + payload)
+        for frame in segments.frames_of(lines):
+            _write_all(self._handle, frame)
+            self.size += len(frame)
         if sync:
             os.fdatasync(self._handle)
-        self.size += len(payload)
 
     def sync(self) -> None:
         os.fdatasync(self._handle)

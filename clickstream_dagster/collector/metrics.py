@@ -1,6 +1,7 @@
 """Metrics for Prometheus: each worker counts, the main process tells the sums."""
 
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the library's name
 _PREFIX = "metrics-"
+_COUNTER_BYTES = 1 << 20  # for some thousands of counters; the library makes it larger if need be
+
+_logger = logging.getLogger(__name__)
 
 
 def prepare_folder(spool: Path) -> Path:
@@ -53,10 +57,29 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _reserve_counters() -> None:
+    """Take the disk space that this process counts in, before Prometheus' library is imported.
+
+    The library maps a file. A page of it that finds no space on a full disk kills the process
+    (SIGBUS). Where there is none by now, it counts in memory, for nobody.
+    """
+    if _FOLDER not in os.environ:
+        return
+    file = Path(os.environ[_FOLDER]) / f"counter_{os.getpid()}.db"  # the library's name
+    try:
+        with file.open("ab") as counters:
+            os.posix_fallocate(counters.fileno(), 0, _COUNTER_BYTES)
+    except OSError as error:
+        file.unlink(missing_ok=True)
+        del os.environ[_FOLDER]
+        _logger.error("metrics leave out a worker, its disk is full", extra={"error": str(error)})
+
+
 class WorkerMetrics:
     """What one worker counts. Counting is of plain numbers; `publish` passes them on."""
 
     def __init__(self) -> None:
+        _reserve_counters()
         from prometheus_client import Counter
 
         self._requests = Counter(

@@ -19,7 +19,9 @@ from clickstream_dagster.durable_files import sync_folder
 from clickstream_dagster.errors import ClickstreamError
 
 MAX_FRAME_BYTES = 64 << 20
-"""No write adds more; a header that says so is damage."""
+"""No frame has more; a header that says so is damage."""
+
+_FRAME_BYTES = 8 << 20  # of what is written: readers hold one frame in memory
 
 _HEADER = struct.Struct("<4sIII")  # magic, bytes, records, CRC-32 of the bytes
 _MAGIC = b"clk1"
@@ -29,6 +31,10 @@ _SEALED_SUFFIX = ".sealed"
 
 class SegmentError(ClickstreamError):
     """A segment that can't be read."""
+
+
+class DamagedSegmentError(SegmentError):
+    """A segment that has changed since it was sealed: to read it again gives no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,27 @@ class Frame:
 def framed(lines: bytes, records: int) -> bytes:
     """Give the header of a frame of `lines`; the lines follow it."""
     return _HEADER.pack(_MAGIC, len(lines), records, isal_zlib.crc32(lines))
+
+
+def frames_of(lines: list[bytes]) -> Iterator[bytes]:
+    """Give lines, in their order, as frames that read_frames takes; few lines are one frame.
+
+    A line has MAX_RECORD_BYTES at most (processing/limits.py), far less than MAX_FRAME_BYTES.
+    """
+    group: list[bytes] = []
+    size = 0
+    for line in lines:
+        if group and size + len(line) > _FRAME_BYTES:
+            yield _frame(group)
+            group, size = [], 0
+        group.append(line)
+        size += len(line)
+    yield _frame(group)
+
+
+def _frame(lines: list[bytes]) -> bytes:
+    joined = b"".join(lines)
+    return framed(joined, len(lines)) + joined
 
 
 def read_frames(stream: BinaryIO) -> Iterator[Frame]:
@@ -74,8 +101,8 @@ class SealedSegment:
     def frames(self) -> Iterator[Frame]:
         """Read what it holds, a frame at a time (a few MB at most, usually far less).
 
-        Raises SegmentError when the file can't be read, or behind its last whole frame when it is
-        damaged: it was whole when it was sealed.
+        Raises SegmentError when the file can't be read, DamagedSegmentError behind its last whole
+        frame when it is damaged: it was whole when it was sealed.
         """
         whole = 0
         try:
@@ -87,7 +114,7 @@ class SealedSegment:
         except OSError as error:
             raise SegmentError(f"segment {self.path} can't be read: {error}") from error
         if whole < size:
-            raise SegmentError(
+            raise DamagedSegmentError(
                 f"segment {self.path} is damaged behind byte {whole:,} of {size:,}: the disk has "
                 "lost or changed what was on it; look at the file, then remove it"
             )

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 from clickstream_dagster.collector.access import Access, AccessFile
 from clickstream_dagster.collector.metrics import prepare_folder, remove_folder, serve_metrics
 from clickstream_dagster.collector.settings import CollectorSettings
+from clickstream_dagster.collector.spool import claim
+from clickstream_dagster.durable_files import make_folders, sync_folder
 from clickstream_dagster.errors import SettingError
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 _FILES_BESIDE_CONNECTIONS = 256
 _HEADER_MS = 15_000
+_HEADER_BYTES = 128 << 10  # of a request by HTTP/2, kept while its body comes; addresses have 64 KB
 _BACKLOG = 4_096
 _KILL_GRACE_SECONDS = 15
 _LOOK_SECONDS = 2.0
@@ -78,7 +81,7 @@ def run_collector(
     Raises SettingError when a setting can't work.
     """
     from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
-    from granian.http import HTTP1Settings
+    from granian.http import HTTP1Settings, HTTP2Settings
     from granian.server import Server
 
     from clickstream_dagster.collector.sinks import sink_of
@@ -112,6 +115,7 @@ def run_collector(
         backlog=_BACKLOG,
         backpressure=connections,
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MS),
+        http2_settings=HTTP2Settings(max_headers_size=_HEADER_BYTES),
         log_dictconfig=logs,
         respawn_failed_workers=True,
         ssl_cert=tls.certificate if tls else None,
@@ -140,7 +144,11 @@ def _worker(settings: CollectorSettings) -> "Collector":
 
 def _prepare_spool(settings: CollectorSettings) -> None:
     try:
-        settings.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not settings.spool.is_dir():
+            make_folders(settings.spool.parent)
+            settings.spool.mkdir(mode=0o700, exist_ok=True)
+            sync_folder(settings.spool.parent)
+        claim(settings.spool, settings.sink_settings.project_id)
     except OSError as error:
         raise SettingError(f"the spool {settings.spool} can't be made: {error}") from error
 

@@ -5,7 +5,12 @@ import random
 import threading
 from pathlib import Path
 
-from clickstream_dagster.collector.segments import SealedSegment, SegmentError, sealed_segments
+from clickstream_dagster.collector.segments import (
+    DamagedSegmentError,
+    SealedSegment,
+    SegmentError,
+    sealed_segments,
+)
 from clickstream_dagster.collector.sinks.sink import Sink, SinkError
 from clickstream_dagster.collector.spool import WorkerFolder, take_left_folders
 from clickstream_dagster.errors import ClickstreamError
@@ -26,6 +31,8 @@ class Shipper:
         self._sink = sink
         self._wake = threading.Event()
         self._ending = threading.Event()
+        # Known ones: a stream would get what is whole of them again with each look.
+        self._damaged: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
         self._thread.start()
 
@@ -46,8 +53,8 @@ class Shipper:
     def _run(self) -> None:
         failures = 0
         while True:
+            self._wake.clear()  # first: drain sets the other one before it
             is_ending = self._ending.is_set()
-            self._wake.clear()
             failures = 0 if self._ships_all() else failures + 1
             if is_ending:
                 self._sink.close()
@@ -78,6 +85,8 @@ class Shipper:
 
     def _ship_folder(self, path: Path) -> bool:
         for segment in sealed_segments(path):
+            if segment.name in self._damaged:
+                continue
             try:
                 self._sink.ship(segment)
             except SinkError as error:
@@ -85,6 +94,8 @@ class Shipper:
                 return False
             except SegmentError as error:  # the others are not held up by it
                 self._report(segment, error)
+                if isinstance(error, DamagedSegmentError):
+                    self._damaged.add(segment.name)
             else:
                 segment.path.unlink()
         return True

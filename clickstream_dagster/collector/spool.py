@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clickstream_dagster.collector import segments
+from clickstream_dagster.durable_files import sync_folder
 from clickstream_dagster.errors import SettingError
 
 _MAX_WORKERS = 256
@@ -43,6 +44,24 @@ def spool_state(spool: Path) -> SpoolState:
         oldest_seconds=max(0.0, time.time() - min(sealed_at)) if sealed_at else 0.0,
         free_bytes=disk.f_bavail * disk.f_frsize,
     )
+
+
+def claim(spool: Path, project_id: str) -> None:
+    """Make a spool a project's, for good: whoever finds segments in it ships them to its sink.
+
+    Raises SettingError when it is another project's, OSError when it can't be written.
+    """
+    file = spool / "project"
+    with file.open("a+") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        owner.seek(0)
+        found = owner.read()
+        if not found:
+            owner.write(project_id)
+    if found not in ("", project_id):
+        raise SettingError(
+            f"the spool {spool} is that of project {found}; give project {project_id} another one"
+        )
 
 
 class WorkerFolder:
@@ -84,6 +103,7 @@ def take_left_folders(spool: Path) -> Iterator[WorkerFolder]:
 def _try(path: Path) -> WorkerFolder | None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_folder(path.parent)  # a synced file is of no use in a folder that has lost its name
         lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise SettingError(f"the spool {path.parent} can't be written: {error}") from error

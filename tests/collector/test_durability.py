@@ -271,6 +271,52 @@ def test_takes_away_what_killed_collectors_have_counted_and_no_other(tmp_path) -
             eventually(lambda: 'status="200"} 1.0' in first.metrics(), 20, first.metrics)
 
 
+def test_does_not_ship_what_another_project_has_left(tmp_path) -> None:
+    with running_collector(tmp_path) as it:
+        it.send(EVENTS)
+        it.kill()
+
+    options = ("--project-id", "other", "--sink", str(tmp_path / "elsewhere"))
+    with (
+        pytest.raises(AssertionError, match="is that of project shop; give project other another"),
+        running_collector(tmp_path, *options),
+    ):
+        pytest.fail("it runs")
+    assert not (tmp_path / "elsewhere").exists()
+
+    with running_collector(tmp_path) as it:
+        assert event_ids(it.records()) == ["e1"]
+
+
+def test_two_collectors_on_one_spool_lose_nothing_when_both_are_killed(tmp_path) -> None:
+    with (
+        running_collector(tmp_path) as first,
+        running_collector(tmp_path) as second,
+        Load(first.port, clients=2) as one,
+        Load(second.port, clients=2) as other,
+    ):
+        time.sleep(0.5)
+        first.kill()
+        eventually(lambda: other.acknowledged, 20)
+        second.kill()
+    with running_collector(tmp_path) as it:
+        records = it.records()
+
+    assert one.acknowledged
+    assert other.acknowledged
+    all_arrived(one.acknowledged + other.acknowledged, records)
+
+
+def test_counts_in_space_that_a_full_disk_does_not_take(tmp_path) -> None:
+    """A page of a mapped file that finds no space would kill the worker."""
+    with running_collector(tmp_path, workers=2) as it:
+        it.send(EVENTS)
+        eventually(lambda: 'status="200"} 1.0' in it.metrics(), 20, it.metrics)
+        counters = [file.stat() for file in it.spool.glob("metrics-*/counter_*.db")]
+    assert len(counters) == 2
+    assert [one for one in counters if one.st_blocks * 512 < one.st_size] == []
+
+
 def test_tells_what_it_does_to_prometheus(tmp_path) -> None:
     with running_collector(tmp_path, workers=2) as it:
         for _ in range(10):

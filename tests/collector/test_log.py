@@ -1,0 +1,58 @@
+"""The write-ahead log: what it confirms can be read back, however much comes at once."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from clickstream_dagster.collector.log import Log, LogSettings, Sync
+from clickstream_dagster.collector.segments import MAX_FRAME_BYTES, sealed_segments
+from clickstream_dagster.collector.spool import take_folder
+from clickstream_dagster.processing.limits import MAX_RECORD_BYTES
+
+SETTINGS = LogSettings(1 << 30, 3_600, 0, Sync.NEVER)
+
+
+def confirmed(folder: Path, lines: list[bytes]) -> None:
+    """Give lines to a log in one turn of its loop, and wait until it has confirmed them."""
+
+    async def run() -> None:
+        log = Log(folder, SETTINGS, lambda: None, asyncio.get_running_loop())
+        await asyncio.gather(*(log.add(line) for line in lines))
+        await asyncio.to_thread(log.close)
+
+    asyncio.run(run())
+
+
+def test_a_group_of_any_size_is_read_back_whole_and_in_its_order(tmp_path: Path) -> None:
+    """A slow disk makes large groups: all that was on its way when it stopped."""
+    letters = b"abcdef"
+    lines = [bytes([letter]) * (MAX_RECORD_BYTES - 1) + b"\n" for letter in letters]
+    assert sum(map(len, lines)) > MAX_FRAME_BYTES
+
+    confirmed(tmp_path, [b"first\n", *lines, b"last\n"])
+
+    (segment,) = sealed_segments(tmp_path)
+    frames = list(segment.frames())
+    assert sum(frame.records for frame in frames) == len(lines) + 2
+    kept = b"".join(frame.lines for frame in frames).splitlines(keepends=True)
+    assert kept == [b"first\n", *lines, b"last\n"]
+    assert max(len(frame.lines) for frame in frames) <= MAX_RECORD_BYTES + len(b"first\n")
+
+
+def test_the_name_of_a_workers_folder_is_synced_before_anything_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    sync = os.fsync
+
+    def noting(handle: int) -> None:
+        found.append(os.readlink(f"/proc/self/fd/{handle}"))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    take_folder(tmp_path)
+    assert found == [str(tmp_path)]
+    confirmed(tmp_path / "worker-0", [b"a\n"])
+    assert found[1] == str(tmp_path / "worker-0")
