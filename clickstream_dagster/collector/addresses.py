@@ -5,7 +5,7 @@ true; what stands left of it was written by the caller, who may write what he li
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from clickstream_dagster.errors import SettingError
@@ -31,18 +31,23 @@ class ClientAddresses:
             self._trusted = tuple(ipaddress.ip_network(text) for text in trusted_proxies)
         except ValueError as error:
             raise SettingError(f"trusted proxy: {error}; write 10.0.0.0/8 or 10.1.2.3") from error
-        self.client = lru_cache(_REMEMBERED)(self._client)
+        self._remembered = lru_cache(_REMEMBERED)(self._client)
 
-    def _client(self, peer: str, forwarded: str | None) -> str:
+    def client(self, peer: str, forwarded: Sequence[str] = ()) -> str:
         """Give the client's address, the last one that no trusted proxy has.
 
-        `peer` is the other end of the connection, with or without port, `forwarded` the header.
-        Where all are trusted it is the first; a text that is no address ends the list.
+        `peer` is the other end of the connection, with or without port, `forwarded` the header;
+        several lines of it are one list (RFC 9110, 5.3). Where all are trusted it is the first
+        address; a text that is no address ends the list.
         """
+        # Cut before it is remembered, or headers of any length would fill the memory.
+        return self._remembered(peer, ",".join(forwarded)[-_LONGEST_HEADER:])
+
+    def _client(self, peer: str, forwarded: str) -> str:
         client = _address(peer)
         if not forwarded or not self._is_trusted(client):
             return client
-        for entry in reversed(forwarded[-_LONGEST_HEADER:].split(",")):
+        for entry in reversed(forwarded.split(",")):
             address = _address(entry.strip())
             if _parsed(address) is None:
                 break

@@ -133,7 +133,7 @@ class Collector:
                     path,
                     query,
                     given,
-                    self._addresses.client(scope.client, headers.get("x-forwarded-for")),
+                    self._addresses.client(scope.client, headers.get_all("x-forwarded-for")),
                     headers.get("user-agent"),
                     text,
                 )

@@ -13,6 +13,7 @@ _HEADERS = (
 )
 _MAX_AGE_SECONDS = "7200"  # browsers keep a preflight's answer no longer
 _REMEMBERED = 1024
+_LONGEST_ORIGIN = 512  # a name of a host has at most 253 characters
 
 Headers = list[tuple[str, str]]
 
@@ -46,7 +47,7 @@ class Origins:
 
     def headers(self, origin: str | None) -> Headers:
         """Give the headers of an answer to a page of this origin; none if it may not read it."""
-        if origin is None:
+        if origin is None or len(origin) > _LONGEST_ORIGIN:
             return []
         answer = self._answers.get(origin)
         if answer is None:
@@ -80,4 +81,4 @@ class Origins:
 
 
 def _is_origin(text: str) -> bool:
-    return len(text) <= 512 and text.isascii() and text.isprintable()
+    return text.isascii() and text.isprintable()

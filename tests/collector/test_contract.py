@@ -362,6 +362,21 @@ def test_believes_its_own_proxies_about_the_address(kept, forwarded: str, ip: st
     assert record["ip"] == ip
 
 
+def test_reads_several_lines_of_a_header_as_one_list(kept) -> None:
+    """What a client has sent stands in a line of its own, before that of the load balancer."""
+    lines = "X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 203.0.113.9, 10.1.2.3\r\n"
+    head = f"POST /collect?{QUERY} HTTP/1.1\r\nHost: a\r\n{lines}Content-Length: {len(EVENTS)}"
+
+    def send(to: RunningCollector) -> None:
+        with socket.create_connection(("127.0.0.1", to.port), timeout=30) as client:
+            client.sendall(f"{head}\r\n\r\n".encode() + EVENTS)
+            assert b" 200 " in client.recv(1_000)
+
+    (record,) = kept(send)
+
+    assert record["ip"] == "203.0.113.9"
+
+
 def test_does_not_believe_others(kept) -> None:
     (record,) = kept(
         lambda to: to.send(EVENTS, headers={"X-Forwarded-For": "203.0.113.9"}),
