@@ -4,6 +4,7 @@ import os
 import random
 import re
 import signal
+import socket
 import time
 from collections import Counter
 from pathlib import Path
@@ -222,6 +223,23 @@ def test_answers_everything_that_is_on_its_way_when_it_ends(tmp_path) -> None:
         it.stop()
 
     all_arrived(load.acknowledged, records_in(tmp_path / "raw"))
+
+
+def test_answers_a_request_whose_body_is_on_its_way_when_it_is_told_to_end(tmp_path) -> None:
+    head = f"POST /collect?{QUERY} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(EVENTS)}\r\n\r\n"
+    with (
+        running_collector(tmp_path) as it,
+        socket.create_connection(("127.0.0.1", it.port), timeout=30) as client,
+    ):
+        client.sendall(head.encode() + EVENTS[:5])
+        eventually(lambda: it.send(EVENTS).status == 200, 20)  # what came before is being read
+        it.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "Stopping worker" in it.log.read_text(), 20)
+        client.sendall(EVENTS[5:])
+        assert b" 200 " in client.recv(1_000)
+        assert it.process.wait(60) == 0
+
+    assert event_ids(records_in(it.sink)) == ["e1", "e1"]
 
 
 def test_ships_what_a_worker_has_left_that_does_not_come_back(tmp_path) -> None:
