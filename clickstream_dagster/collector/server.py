@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _FILES_BESIDE_CONNECTIONS = 256
 _HEADER_MS = 15_000
-_HEADER_BYTES = 128 << 10  # of a request by HTTP/2, kept while its body comes; addresses have 64 KB
 _BACKLOG = 4_096
 _KILL_GRACE_SECONDS = 15
 _LOOK_SECONDS = 2.0
@@ -81,7 +80,7 @@ def run_collector(
     Raises SettingError when a setting can't work.
     """
     from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
-    from granian.http import HTTP1Settings, HTTP2Settings
+    from granian.http import HTTP1Settings
     from granian.server import Server
 
     from clickstream_dagster.collector.sinks import sink_of
@@ -110,12 +109,11 @@ def run_collector(
         interface=Interfaces.RSGI,
         workers=workers,
         loop=Loops.uvloop,
-        http=HTTPModes.auto,
+        http=HTTPModes.http1,  # else a connection that says nothing is never closed
         websockets=False,
         backlog=_BACKLOG,
         backpressure=connections,
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MS),
-        http2_settings=HTTP2Settings(max_headers_size=_HEADER_BYTES),
         log_dictconfig=logs,
         respawn_failed_workers=True,
         ssl_cert=tls.certificate if tls else None,

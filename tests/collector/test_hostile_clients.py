@@ -3,14 +3,16 @@
 import multiprocessing
 import resource
 import socket
+import ssl
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 
 from tests.collector.load import Load
 from tests.collector.running import QUERY, RunningCollector, records_in, running_collector
+from tests.collector.test_tls import write_certificate
 from tests.served import eventually
 
 EVENTS = b'[{"event_id": "e1"}]'
@@ -61,6 +63,32 @@ def test_ends_headers_that_do_not_come(tmp_path) -> None:
 
         client.settimeout(40)
         assert b" 200 " not in client.recv(1_000)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("sent", [b"", b"PRI"], ids=["nothing", "part of a preface"])
+def test_ends_connections_that_say_nothing(tmp_path, sent: bytes, with_tls: bool) -> None:
+    trusting, options = None, ()
+    if with_tls:
+        certificate, key = write_certificate(tmp_path)
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        options = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    with running_collector(tmp_path, *options, tls=trusting) as it, connected(it) as plain:
+        client = trusting.wrap_socket(plain, server_hostname="localhost") if trusting else plain
+        client.sendall(sent)
+        answers_others(it)
+
+        client.settimeout(40)
+        with suppress(ConnectionResetError):
+            assert b" 200 " not in client.recv(1_000)
+
+
+def test_speaks_one_version_of_http_to_all(shared: RunningCollector) -> None:
+    """By HTTP/2 a connection may be silent for ever, and one holds the headers of many requests."""
+    with connected(shared) as client:
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        assert not client.recv(1_000).startswith(b"\0\0")  # no frame of settings
 
 
 def test_outlives_clients_that_leave_in_the_middle(tmp_path) -> None:
@@ -118,41 +146,6 @@ def test_outlives_requests_that_are_none(shared: RunningCollector, sent: bytes) 
             answer = b""
 
         assert b" 200 " not in answer
-    answers_others(shared)
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """Give a frame of HTTP/2 (RFC 9113, 4.1)."""
-    head = len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big")
-    return head + payload
-
-
-def header(name: bytes, value: bytes) -> bytes:
-    """Give a header that no table remembers (RFC 7541, 6.2.2), with a value of 127 to 254 bytes."""
-    return bytes([0, len(name)]) + name + bytes([127, len(value) - 127]) + value
-
-
-def test_bounds_the_headers_of_http2(shared: RunningCollector) -> None:
-    """They are kept while a body comes: a connection has many requests at once."""
-    block = b"\x83\x86\x01\x01a\x04\x08/collect" + header(b"x", b"b" * 200) * 1_000
-    parts = [block[start : start + 16_000] for start in range(0, len(block), 16_000)]
-    frames = [frame(1, 0, 1, parts[0]), *(frame(9, 0, 1, part) for part in parts[1:-1])]
-    with connected(shared) as client:
-        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
-        answer = client.makefile("rb")
-        head = answer.read(9)
-        settings = answer.read(int.from_bytes(head[:3], "big"))
-        pairs = [settings[start : start + 6] for start in range(0, len(settings), 6)]
-        told = {int.from_bytes(pair[:2], "big"): int.from_bytes(pair[2:], "big") for pair in pairs}
-        assert (head[3], told[6]) == (4, 128 << 10)  # SETTINGS_MAX_HEADER_LIST_SIZE
-
-        client.sendall(b"".join(frames) + frame(9, 4, 1, parts[-1]))
-        received: list[tuple[int, bytes]] = []
-        while not received or received[-1][0] not in (1, 3, 7):  # headers, reset, going away
-            head = answer.read(9)
-            assert head, "the connection has ended"
-            received.append((head[3], answer.read(int.from_bytes(head[:3], "big"))))
-    assert b"431" in received[-1][1] or received[-1][0] != 1
     answers_others(shared)
 
 
