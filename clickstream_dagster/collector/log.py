@@ -79,6 +79,7 @@ class Log:
         self._is_writing = False
         self._groups: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._segment: _OpenSegment | None = None
+        self._left_open: list[Path] = []
         self.refusal: str | None = _shortage(folder, settings.min_free_bytes)
         self._thread = threading.Thread(target=self._write_groups, name="log", daemon=True)
         self._thread.start()
@@ -165,6 +166,7 @@ class Log:
 
     def _look(self) -> None:
         self.refusal = _shortage(self._folder, self._settings.min_free_bytes)
+        self._seal_left_open()
         segment = self._segment
         if segment is None:
             return
@@ -186,7 +188,7 @@ class Log:
             segment.close()
             segments.seal(segment.path, int(time.time()))
         except OSError as error:
-            _told_as_left(error)
+            self._leave_open(segment.path, error)
         else:
             self._on_sealed()
 
@@ -199,17 +201,28 @@ class Log:
             segment.close()
             sealed = segments.recover(segment.path, int(time.time()))
         except OSError as error:
-            _told_as_left(error)
+            self._leave_open(segment.path, error)
         else:
             if sealed:
                 self._on_sealed()
 
+    def _leave_open(self, path: Path, error: OSError) -> None:
+        self._left_open.append(path)
+        _logger.error(
+            "a segment stays open until what is whole of it can be sealed",
+            extra={"segment": path.name, "error": str(error)},
+        )
 
-def _told_as_left(error: OSError) -> None:
-    _logger.error(
-        "a segment stays open until a worker starts again and seals what is whole of it",
-        extra={"error": str(error)},
-    )
+    def _seal_left_open(self) -> None:
+        left, self._left_open = self._left_open, []
+        for path in left:
+            try:
+                sealed = path.exists() and segments.recover(path, int(time.time()))
+            except OSError:  # it has been told
+                self._left_open.append(path)
+            else:
+                if sealed:
+                    self._on_sealed()
 
 
 class _OpenSegment:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from clickstream_dagster.collector.log import Log, LogSettings, Sync
+from clickstream_dagster.collector.log import Log, LogError, LogSettings, Sync
 from clickstream_dagster.collector.segments import MAX_FRAME_BYTES, sealed_segments
 from clickstream_dagster.collector.spool import take_folder
 from clickstream_dagster.processing.limits import MAX_RECORD_BYTES
+from tests.served import eventually
 
 SETTINGS = LogSettings(1 << 30, 3_600, 0, Sync.NEVER)
 
@@ -56,3 +57,36 @@ def test_the_name_of_a_workers_folder_is_synced_before_anything_is_in_it(
     assert found == [str(tmp_path)]
     confirmed(tmp_path / "worker-0", [b"a\n"])
     assert found[1] == str(tmp_path / "worker-0")
+
+
+def test_a_segment_that_could_not_be_sealed_is_sealed_when_the_disk_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = {"away": False}
+
+    def of_the_disk(function):
+        def call(handle: int) -> None:
+            if disk["away"]:
+                raise OSError(5, "Input/output error")
+            function(handle)
+
+        return call
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, of_the_disk(getattr(os, name)))
+
+    async def run() -> None:
+        settings = LogSettings(1 << 30, 3_600, 0, Sync.ALWAYS)
+        log = Log(tmp_path, settings, lambda: None, asyncio.get_running_loop())
+        await log.add(b"acknowledged\n")
+        disk["away"] = True
+        with pytest.raises(LogError):
+            await log.add(b"refused\n")
+        assert sealed_segments(tmp_path) == []
+        disk["away"] = False
+        await asyncio.to_thread(eventually, lambda: sealed_segments(tmp_path), 20, str)
+        await asyncio.to_thread(log.close)
+
+    asyncio.run(run())
+    (segment,) = sealed_segments(tmp_path)
+    assert b"".join(frame.lines for frame in segment.frames()).startswith(b"acknowledged\n")
