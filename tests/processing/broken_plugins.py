@@ -22,6 +22,18 @@ class Fails(ArrowPlugin):
         yield from ()
 
 
+class FailsEarly(ArrowPlugin):
+    """Fails before anything is read."""
+
+    def check(self) -> None:
+        """Look for something that is not there."""
+        raise KeyError("tiers")
+
+    def apply(self, batches: Batches) -> Batches:
+        """Give the events as they are."""
+        return batches
+
+
 class SaysWhatIsWrong(ArrowPlugin):
     """Raises an error that is for the user already."""
 
