@@ -204,6 +204,13 @@ def test_a_plug_in_on_data_frames_that_loses_rows_is_named(pipeline: Pipeline) -
     assert pipeline.rows("ods_event") == []
 
 
+def test_a_plug_in_on_data_frames_may_read_its_rows_twice(pipeline: Pipeline) -> None:
+    chosen = ("tests.processing.own_plugin:CountsFirst",)
+    objects = ([record(plain(event(f"e{n}"), event(f"f{n}")))] for n in range(5))
+    assert pipeline.process("b1", *objects, enrichments=chosen).written == 10
+    assert {row["platform"] for row in pipeline.rows("ods_event")} == {"10"}
+
+
 def test_a_body_of_very_many_elements_is_one_bad_record(pipeline: Pipeline) -> None:
     def packed(elements: int) -> str:
         many = "[" + ",".join(["1"] * elements) + "]"
