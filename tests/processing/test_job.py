@@ -7,9 +7,11 @@ import os
 import resource
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -459,6 +461,33 @@ def test_a_full_disk_leaves_the_lake_as_it_was(
     assert content(pipeline) == before
     pipeline.process("b2", [record(plain(event("new")))])
     assert len(content(pipeline)) == len(before) + 1
+
+
+def test_a_catalog_that_others_hold_or_that_is_none_is_told_in_one_line(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.process("b1", mixed_records())
+    before = content(pipeline)
+    catalog = pipeline.sink / "catalog.db"
+    commit = Lake.commit
+
+    def held(lake: Lake, table: object, **change: object) -> None:
+        with closing(sqlite3.connect(catalog, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            commit(lake, table, **change)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lake, "commit", held)
+        with pytest.raises(LakeError, match=r"catalog\.db can't be used: database is locked"):
+            pipeline.process("b2", [record(plain(event("new")))])
+    assert content(pipeline) == before
+    pipeline.process("b2", [record(plain(event("new")))])
+    assert len(content(pipeline)) == len(before) + 1
+    assert _unknown_files(pipeline) <= _replaced_files(pipeline)
+
+    catalog.write_bytes(b"no database" * 1_000)
+    with pytest.raises(LakeError, match=r"can't be used as a lake: .*not a database"):
+        Lake(str(pipeline.sink), "demo").table("ods_event")
 
 
 @pytest.mark.parametrize("table", ["ods_event", "bad_event"])
