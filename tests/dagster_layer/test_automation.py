@@ -125,6 +125,16 @@ def test_a_window_is_asked_for_only_after_the_grace(project):
     assert asked(shop, now=NOW)[0] == ["2026-01-02-11:00"]
 
 
+def test_an_object_of_a_time_behind_all_windows_stops_no_opening(project):
+    shop = project()
+    put(shop, NOW - 1 * HOUR)
+    last = Path(shop.raw) / "year=9999" / "month=12" / "day=31" / "hour=23" / "a.log.gz"
+    last.parent.mkdir(parents=True)
+    last.write_bytes(b"x")
+    manifest = shop.ledger().open(shop.window(asked(shop)[0][0]))
+    assert (len(manifest.objects), manifest.before_start) == (1, 1)
+
+
 def test_taken_objects_ask_for_nothing(project):
     shop = project()
     put(shop, NOW - 1 * HOUR)
