@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JError
+from pyspark import cloudpickle
 from pyspark.errors import PySparkException
 
 from clickstream_dagster.batches.objects import RawObject
@@ -76,7 +77,19 @@ def load_steps(settings: BatchSettings) -> list[Plugin]:
             raise
         except Exception as error:
             raise PluginError(f"plug-in {step.name} failed: {one_line(error)}") from error
+        if isinstance(step, ArrowPlugin):
+            _require_picklable(step)
     return steps
+
+
+def _require_picklable(step: ArrowPlugin) -> None:
+    try:
+        cloudpickle.dumps(step)
+    except Exception as error:
+        raise PluginError(
+            f"plug-in {step.name} can't be sent to tasks: {one_line(error)}; make what can't be"
+            " pickled (a lock, an open file, a connection) in apply, not in __init__"
+        ) from error
 
 
 @contextmanager

@@ -29,6 +29,7 @@ def choice(name: str, **config: object) -> PluginChoice:
     ("name", "message"),
     [
         ("Fails", r"broken_plugins:Fails failed: KeyError: .*tier"),
+        ("Leaves", r"broken_plugins:Leaves failed: SystemExit: no tiers today"),
         ("Drops", r":Drops dropped the column platform \(string\)"),
         ("Retypes", r":Retypes changed the column platform from string to int32; cast it"),
         ("Adds", r":Adds added the column tier, which the lake does not have"),
@@ -128,6 +129,12 @@ def test_a_plugin_whose_module_can_not_be_imported_is_named(
 def test_a_plugin_that_fails_when_it_is_checked_is_named() -> None:
     settings = BatchSettings("demo", ("shop",), "lake", "b1", enrichments=(choice("FailsEarly"),))
     with pytest.raises(PluginError, match=r":FailsEarly failed: KeyError: 'tiers'"):
+        load_steps(settings)
+
+
+def test_a_plugin_that_can_not_be_sent_to_tasks_is_named() -> None:
+    settings = BatchSettings("demo", ("shop",), "lake", "b1", enrichments=(choice("HoldsALock"),))
+    with pytest.raises(PluginError, match=r":HoldsALock can't be sent to tasks: .*lock.* in apply"):
         load_steps(settings)
 
 
