@@ -678,6 +678,19 @@ def test_the_command_prints_its_counters_last(tmp_path: Path) -> None:
     assert len(Lake(str(tmp_path / "lake"), "demo").data_files("ods_event")) == 3
 
 
+def test_the_command_processes_on_a_server_at_an_address(tmp_path: Path) -> None:
+    write_object(tmp_path / "raw" / "a.log.gz", mixed_records())
+    arguments = ("--source", "raw", "--sink", "lake", "--project-id", "demo", "--app-id", "shop")
+    with engines.sail_server() as address:
+        assert address.startswith("sc://")
+        done = run_command("--engine", address, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    here = run_command(*arguments, "--sink", "other", cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == here.stdout.splitlines()[-1]
+    there, own = (Lake(str(tmp_path / name), "demo") for name in ("lake", "other"))
+    assert len(there.data_files("ods_event")) == len(own.data_files("ods_event")) == 3
+
+
 def test_the_command_names_a_missing_directory(tmp_path: Path) -> None:
     arguments = ("--source", "nowhere", "--sink", "lake", "--project-id", "demo", "--app-id", "a")
     done = run_command(*arguments, cwd=tmp_path)
