@@ -109,6 +109,24 @@ def test_every_record_is_accounted_for(pipeline: Pipeline) -> None:
     assert reasons == {"undecodable_body": 1, "not_an_object": 1, "missing_event_id": 1}
 
 
+def test_an_event_is_too_old_behind_the_hours_of_freshness_unless_it_tells_of_the_user(
+    pipeline: Pipeline,
+) -> None:
+    arrival = NOW_MS + 100 * HOUR
+    exempt = ("_first_open", "_first_visit", "_profile_set")
+    events = [
+        event("just in time", timestamp=arrival - 48 * HOUR),
+        event("too late", timestamp=arrival - 48 * HOUR - 1),
+        event("a start", event_type="_session_start", timestamp=NOW_MS),
+        *(event(name, event_type=name, timestamp=NOW_MS - 365 * 24 * HOUR) for name in exempt),
+    ]
+    counters = pipeline.process(
+        "b1", [record(plain(*events), ingest_time=arrival)], freshness_hours=48
+    )
+    assert (counters.written, counters.too_old) == (4, 2)
+    assert set(ids(pipeline)) == {"just in time", *exempt}
+
+
 def test_discarded_parts_are_counted_beside_their_events(pipeline: Pipeline) -> None:
     attributes = {"kept": 1, "bad name": 2, "long": "v" * 2_000}
     records = [
