@@ -137,7 +137,7 @@ class Calendar:
             return None
         try:
             window = self.interval_of(time_ms)
-        except OverflowError:  # the last hour of the year 9999: no interval ends behind it
+        except (OverflowError, ValueError):  # the end of the year 9999: no interval ends behind it
             return None
         if window.start_ms < self._first_ms:  # the start date is not a border of windows
             return None
