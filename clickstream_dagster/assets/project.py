@@ -135,7 +135,10 @@ class Calendar:
         """Give the window that holds a time, None outside the project's start and end."""
         if time_ms < self._first_ms:
             return None
-        window = self.interval_of(time_ms)
+        try:
+            window = self.interval_of(time_ms)
+        except (OverflowError, ValueError):  # the end of the year 9999: no interval ends behind it
+            return None
         if window.start_ms < self._first_ms:  # the start date is not a border of windows
             return None
         if self._end_ms is not None and window.end_ms > self._end_ms:

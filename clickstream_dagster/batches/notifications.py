@@ -50,7 +50,7 @@ def read_message(body: str) -> list[Creation]:
             return _of_eventbridge(message)
         if isinstance(message.get("Records"), list):
             return [one for record in message["Records"] for one in _of_record(record)]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UnreadableMessageError(f"a notification that lacks something: {error!r}") from error
     raise UnreadableMessageError("neither a notification of S3 nor an event of EventBridge")
 
@@ -58,7 +58,7 @@ def read_message(body: str) -> list[Creation]:
 def _json(text: str) -> Mapping[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableMessageError(f"not JSON: {error}") from error
     if not isinstance(value, dict):
         raise UnreadableMessageError("JSON, but no object")

@@ -53,7 +53,7 @@ class S3Access:
     http(s) address of an S3-compatible server, `kms_key_id` the id, alias or ARN of the KMS key
     that encrypts what is written; without it the bucket's own setting applies. `glue_endpoint_url`
     is the address of the Glue catalog of a lake on S3. Raises SettingError for an address that is
-    none.
+    none, and when a client is made with a profile that is not there, or without a region.
     """
 
     region: str | None = None
@@ -72,7 +72,10 @@ class S3Access:
     def glue_client(self, **config: Any) -> Any:
         """Give a boto3 client of the Glue catalog; `config` changes botocore's settings."""
         session, _ = _shared(self)
-        return session.client("glue", endpoint_url=self.glue_endpoint_url, config=_config(**config))
+        with _clear_settings():
+            return session.client(
+                "glue", endpoint_url=self.glue_endpoint_url, config=_config(**config)
+            )
 
     def client(self) -> Any:
         """Give a boto3 client of S3; threads may share it. Takes a tenth of a second to make."""
@@ -107,20 +110,22 @@ class S3Access:
         self, service: str, region: str | None, endpoint_url: str | None = None, **config: Any
     ) -> Any:
         """Give a boto3 client of another service with the same profile."""
-        return self._session(region).client(
-            service, endpoint_url=endpoint_url, config=_config(**config)
-        )
+        session = self._session(region)
+        with _clear_settings():
+            return session.client(service, endpoint_url=endpoint_url, config=_config(**config))
 
     def _session(self, region: str | None) -> "Session":
         # boto3 takes a second to import; a local project never needs it.
         import boto3
 
-        return boto3.Session(profile_name=self.profile, region_name=region)
+        with _clear_settings():
+            return boto3.Session(profile_name=self.profile, region_name=region)
 
     def _client_in(self, session: "Session") -> Any:
-        return session.client(
-            "s3", endpoint_url=self.endpoint_url, config=_config(**self._compatible())
-        )
+        with _clear_settings():
+            return session.client(
+                "s3", endpoint_url=self.endpoint_url, config=_config(**self._compatible())
+            )
 
     def encryption(self) -> dict[str, str]:
         """Give the arguments of `put_object` that encrypt with the KMS key, none without one."""
@@ -178,6 +183,21 @@ def _config(**options: Any) -> "Config":
         "retries": {"mode": "standard", "total_max_attempts": _ATTEMPTS},
     }
     return Config(**(settings | options))
+
+
+@contextmanager
+def _clear_settings() -> Iterator[None]:
+    """Turn what boto3 says of a profile, a region or its files into a SettingError."""
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        yield
+    except BotoCoreError as error:
+        message = str(error).rstrip(".")
+        raise SettingError(
+            f"AWS can't be reached as it is set up: {message}; correct the profile and the region"
+            " (options, the YAML, AWS_PROFILE and AWS_REGION) or the AWS configuration files"
+        ) from error
 
 
 @contextmanager

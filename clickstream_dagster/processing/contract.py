@@ -74,7 +74,7 @@ def watched(step: ArrowPlugin, *, keeps_rows: bool) -> Apply:
                 yield batch
         except ClickstreamError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if error is source.error:
                 raise
             raise PluginError(f"plug-in {step.name} failed: {one_line(error)}") from error

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JError
+from pyspark import cloudpickle
 from pyspark.errors import PySparkException
 
 from clickstream_dagster.batches.objects import RawObject
-from clickstream_dagster.errors import LakeError
+from clickstream_dagster.errors import ClickstreamError, LakeError, PluginError
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.counters import BatchCounters
 from clickstream_dagster.processing.lake import TABLES, Lake
@@ -24,6 +25,7 @@ from clickstream_dagster.processing.plugins import (
     Plugin,
     PluginContext,
     load_plugin,
+    one_line,
 )
 from clickstream_dagster.processing.settings import BatchSettings
 from clickstream_dagster.processing.stage_pass import Progress, stage
@@ -69,8 +71,25 @@ def load_steps(settings: BatchSettings) -> list[Plugin]:
         *(load_plugin(name, ENRICHMENTS, context) for name in settings.enrichments),
     ]
     for step in steps:
-        step.check()
+        try:
+            step.check()
+        except ClickstreamError:
+            raise
+        except Exception as error:
+            raise PluginError(f"plug-in {step.name} failed: {one_line(error)}") from error
+        if isinstance(step, ArrowPlugin):
+            _require_picklable(step)
     return steps
+
+
+def _require_picklable(step: ArrowPlugin) -> None:
+    try:
+        cloudpickle.dumps(step)
+    except Exception as error:
+        raise PluginError(
+            f"plug-in {step.name} can't be sent to tasks: {one_line(error)}; make what can't be"
+            " pickled (a lock, an open file, a connection) in apply, not in __init__"
+        ) from error
 
 
 @contextmanager

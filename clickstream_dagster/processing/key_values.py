@@ -65,6 +65,12 @@ class KeyValues:
         """Give the members of the owners; one that is no object has none."""
         return cls(json, owners, *json.members(owners))
 
+    @property
+    def rows(self) -> np.ndarray:
+        """The row of each member's owner."""
+        sizes = np.diff(self._offsets)
+        return np.repeat(np.arange(len(sizes)), sizes)
+
     def only(self, *names: str) -> "KeyValues":
         """Give the members with one of the keys."""
         return self._kept(self._json.is_key(self.nodes, *names))
@@ -91,12 +97,10 @@ class KeyValues:
         have a million. `value_of` gives the nodes of the values where those are not the members
         themselves.
         """
-        nodes = self.nodes
-        sizes = np.diff(self._offsets)
-        rows = np.repeat(np.arange(len(sizes)), sizes)
+        nodes, rows = self.nodes, self.rows
         values = nodes if value_of is None else value_of(nodes)
         excess = np.arange(len(nodes)) - self._offsets[rows] >= limits.members
-        has_excess = sizes > limits.members
+        has_excess = np.diff(self._offsets) > limits.members
         keys = self._json.keys
         long_value = self._json.is_longer(values, limits.value_characters)
         if long_value.any():

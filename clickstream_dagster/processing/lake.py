@@ -6,9 +6,9 @@ time and never hold delete files, so that the data files of the current snapshot
 table.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -122,7 +122,7 @@ class Lake:
             with self._errors():
                 return glue_catalog(self.root, self.storage)
         from pyiceberg.catalog.sql import SqlCatalog
-        from sqlalchemy.exc import OperationalError
+        from sqlalchemy.exc import DatabaseError, OperationalError
 
         from clickstream_dagster.processing.lake_io import lake_io
 
@@ -142,7 +142,7 @@ class Lake:
                 if "already exists" not in str(error):
                     raise
                 return connect()  # another process has made its tables at the same moment
-        except (OSError, OperationalError) as error:
+        except (OSError, DatabaseError) as error:
             raise LakeError(
                 f"the sink {self.root} can't be used as a lake: {error}; name a directory that"
                 " this user may write"
@@ -363,9 +363,7 @@ class Lake:
                         snapshot_properties=dict(properties)
                     ).merge_append().commit()
         except Exception as error:
-            if not self.in_glue:
-                raise
-            if not _is_lost_answer(error):
+            if not self.in_glue or not _is_lost_answer(error):
                 with self._errors():
                     raise
             self._settle(table.name()[-1], properties[ATTEMPT], error)
@@ -397,7 +395,7 @@ class Lake:
 
     def _errors(self) -> AbstractContextManager[None]:
         if not self.in_glue:
-            return nullcontext()
+            return _clear_database_errors(f"{self.root}/catalog.db")
         return clear_aws_errors(
             LakeError,
             f"the Glue catalog of {self.root}",
@@ -405,6 +403,19 @@ class Lake:
             f" glue:UpdateTable on the database {self.project_id}, and what the lake needs on S3",
             "create the bucket, or correct its name",
         )
+
+
+@contextmanager
+def _clear_database_errors(catalog: str) -> Iterator[None]:
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        yield
+    except DatabaseError as error:
+        raise LakeError(
+            f"the catalog {catalog} can't be used: {error.orig}; end what else is at the file, or"
+            " make room, and run it again: it ends as if nothing had happened"
+        ) from error
 
 
 def _is_lost_answer(error: Exception) -> bool:

@@ -178,6 +178,8 @@ def plugin_class(name: str, group: str) -> type[Plugin]:
                 f"plug-in {name!r} can't be loaded: {error}; write module:Class of a class"
                 " that this Python can import"
             ) from error
+        except Exception as error:  # whatever its module does when it is imported
+            raise PluginError(f"plug-in {name!r} can't be loaded: {one_line(error)}") from error
     else:
         known = entry_points(group=group)
         if name not in known.names:
@@ -191,6 +193,10 @@ def plugin_class(name: str, group: str) -> type[Plugin]:
             raise PluginError(
                 f"plug-in {name!r} is installed but can't be loaded: {error}; install its"
                 " package again"
+            ) from error
+        except Exception as error:
+            raise PluginError(
+                f"plug-in {name!r} is installed but can't be loaded: {one_line(error)}"
             ) from error
     if not (isinstance(found, type) and issubclass(found, Plugin)):
         raise PluginError(

@@ -21,6 +21,7 @@ from clickstream_dagster.processing.limits import (
     MAX_BODY_BYTES,
     MAX_ENVELOPE_CHARACTERS,
     MAX_EVENTS_A_BODY,
+    MAX_FIELD_CHARACTERS,
     MAX_REQUEST_TEXT_CHARACTERS,
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
@@ -217,7 +218,7 @@ def requests_of(
     """
     read = JsonBatch(texts_of(records))
     fields = read.fields(read.roots, _FIELDS)
-    request_id = _bounded(read.texts(fields["rid"]))
+    request_id = _bounded(read.texts(fields["rid"]), MAX_FIELD_CHARACTERS)
     if request_id.null_count:
         places = pc.binary_join_element_wise(
             source_object, pa.array(source_line).cast(pa.string()), "#"
@@ -229,7 +230,7 @@ def requests_of(
         "ingest_timestamp": _ingest_timestamp(read, fields, arrival),
         "ip": _bounded(read.texts(fields["ip"])),
         "user_agent": _bounded(read.texts(fields["ua"])),
-        "platform": _bounded(read.texts(fields["platform"])),
+        "platform": _bounded(read.texts(fields["platform"]), MAX_FIELD_CHARACTERS),
         "request_app_id": _bounded(read.texts(fields["appId"])),
         "upload_timestamp": _upload_timestamp(read.integers(fields["client_timestamp"]), uri),
         "event_bundle_sequence_id": _query_number(uri, "event_bundle_sequence_id").fill_null(0),
@@ -246,11 +247,11 @@ def requests_of(
         )
 
 
-def _bounded(texts: pa.StringArray) -> pa.StringArray:
+def _bounded(
+    texts: pa.StringArray, characters: int = MAX_REQUEST_TEXT_CHARACTERS
+) -> pa.StringArray:
     longest = pc.max(pc.binary_length(texts)).as_py() or 0
-    if longest <= MAX_REQUEST_TEXT_CHARACTERS:
-        return texts
-    return pc.utf8_slice_codeunits(texts, 0, MAX_REQUEST_TEXT_CHARACTERS)
+    return texts if longest <= characters else pc.utf8_slice_codeunits(texts, 0, characters)
 
 
 def _ingest_timestamp(

@@ -2,7 +2,6 @@
 
 import json
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -167,9 +166,13 @@ class _Notes:
         """Give the counts of a share."""
         return json.loads(self.storage.read(self._tally(number)))
 
-    def write_rows(self, rows: int) -> None:
-        """Note the rows that a task has handed over to plug-ins on DataFrames."""
-        self.storage.write(f"{self.directory}/rows-{uuid.uuid4().hex}", str(rows).encode())
+    def write_rows(self, number: int, rows: int) -> None:
+        """Note the rows that a task has handed over to plug-ins on DataFrames, by its first share.
+
+        A task that is run twice, after a lost executor or for a plug-in that reads its rows twice,
+        is noted once.
+        """
+        self.storage.write(f"{self.directory}/rows-{number}", str(rows).encode())
 
     def rows(self) -> list[int]:
         """Give the rows of each task that has handed some over."""
@@ -202,12 +205,12 @@ def _planned(
         schema = REPORT if is_last else EVENT
         if on_frames:
             group.insert(0, checked_rows(on_frames))
-        elif len(group) == 1:
-            schema = REQUEST
-        elif not is_last:
-            # Rows that plug-ins on DataFrames take over are counted: see _require_rows.
-            group.append(partial(_counted, notes=notes))
         function = _chain(group)
+        if not on_frames and len(group) == 1:
+            schema = REQUEST
+        elif not on_frames and not is_last:
+            # Rows that plug-ins on DataFrames take over are counted: see _require_rows.
+            function = partial(_counted, function=function, notes=notes)
         if spread and len(groups) == 1:
             function = partial(in_worker, function=function)
         data = data.mapInArrow(function, spark_schema(schema))
@@ -234,12 +237,17 @@ def _read_share(
             notes.write_tally(number, tally)
 
 
-def _counted(batches: Iterator[pa.RecordBatch], notes: _Notes) -> Iterator[pa.RecordBatch]:
+def _counted(
+    ids: Iterator[pa.RecordBatch], function: Apply, notes: _Notes
+) -> Iterator[pa.RecordBatch]:
+    """Run the function of a task, whose rows name its shares, and note how many rows it gives."""
+    told = list(ids)
     rows = 0
-    for batch in batches:
+    for batch in function(iter(told)):
         rows += batch.num_rows
         yield batch
-    notes.write_rows(rows)
+    for number in [number for batch in told for number in batch.column(0).to_pylist()][:1]:
+        notes.write_rows(number, rows)
 
 
 def _require_rows(notes: _Notes, counters: BatchCounters, enrichments: Sequence[Plugin]) -> None:

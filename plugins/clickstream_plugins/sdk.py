@@ -79,6 +79,20 @@ _USER_ATTRIBUTES = MemberLimits(
     no_value=BadReason.WRONG_TYPE.value,
 )
 
+# No SDK sends them and no seed limits them: what is bounded is what they may cost.
+_DIMENSIONS = MemberLimits(
+    members=limits.MAX_ATTRIBUTES,
+    name="",
+    name_characters=limits.MAX_FIELD_CHARACTERS,
+    value_characters=limits.MAX_FIELD_CHARACTERS,
+    preset_value_characters=limits.MAX_FIELD_CHARACTERS,
+    too_many=BadReason.TOO_MANY_ATTRIBUTES.value,
+    invalid_name=BadReason.INVALID_ATTRIBUTE_NAME.value,
+    name_too_long=BadReason.FIELD_TOO_LONG.value,
+    value_too_long=BadReason.FIELD_TOO_LONG.value,
+    no_value=BadReason.WRONG_TYPE.value,
+)
+
 _DEVICE = {
     "mobile_brand_name": "brand",
     "mobile_model_name": "model",
@@ -208,10 +222,7 @@ class _Parts:
         self.fields = dict(fields)
         self.discarded: list[Discarded] = []
         for name in _SCALARS:
-            longer = json.is_longer(fields[name], limits.MAX_FIELD_CHARACTERS)
-            if longer.any():
-                self._discard(fields[name], longer, BadReason.FIELD_TOO_LONG)
-                self.fields[name] = np.where(longer, -1, fields[name])
+            self.fields[name] = self._short(fields[name])
         for name in _OBJECTS:
             self.require(fields[name], json.is_object(fields[name]))
         self.require(fields["items"], self._all_objects(fields["items"]))
@@ -219,7 +230,12 @@ class _Parts:
         self.user, broken_user = KeyValues.of(json, fields["user"]).within(
             _USER_ATTRIBUTES, self.user_values
         )
-        self.discarded += [part for part in (broken, broken_user) if len(part.nodes)]
+        self.dimensions, broken_dimensions = KeyValues.of(json, fields["event_dimensions"]).within(
+            _DIMENSIONS
+        )
+        self.discarded += [
+            part for part in (broken, broken_user, broken_dimensions) if len(part.nodes)
+        ]
 
     def scalar(
         self, nodes: np.ndarray, type_: pa.DataType, rows: np.ndarray | None = None
@@ -228,11 +244,21 @@ class _Parts:
 
         `rows` are the events that they are of; without it there is one an event.
         """
+        if pa.types.is_string(type_):
+            # Whatever there is fits a text, if it is not too long.
+            return self.json.texts(self._short(nodes, rows))
         values = _scalar(self.json, nodes, type_)
-        # Whatever there is fits a text.
-        if values.null_count and not pa.types.is_string(type_):
+        if values.null_count:
             self.require(nodes, np.asarray(values.is_valid()), rows)
         return values
+
+    def _short(self, nodes: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Discard the values that are too long for a field; give the nodes of the others."""
+        longer = self.json.is_longer(nodes, limits.MAX_FIELD_CHARACTERS)
+        if not longer.any():
+            return nodes
+        self._discard(nodes, longer, BadReason.FIELD_TOO_LONG, rows)
+        return np.where(longer, -1, nodes)
 
     def require(self, nodes: np.ndarray, fits: np.ndarray, rows: np.ndarray | None = None) -> None:
         """Discard the parts of events that are there and do not fit."""
@@ -310,7 +336,6 @@ def _events(parts: _Parts, event_ms: pa.Int64Array, of_request: Columns) -> Colu
     platform = parts.texts("platform")
     if platform.null_count:
         platform = pc.coalesce(platform, of_request["platform"])
-    dimensions = KeyValues.of(json, fields["event_dimensions"])
     return {
         **{name: parts.scalar(fields[name], EVENT.field(name).type) for name in _OWN_COLUMNS},
         **_from_attributes(parts),
@@ -327,7 +352,7 @@ def _events(parts: _Parts, event_ms: pa.Int64Array, of_request: Columns) -> Colu
         "device": _device(parts),
         "ecommerce": _record(parts, fields["ecommerce"], ECOMMERCE),
         "event_date": pa.array(np.asarray(event_ms) // _DAY_MS).cast(pa.int32()).cast(pa.date32()),
-        "event_dimensions": dimensions.structs(dimensions.typed()),
+        "event_dimensions": parts.dimensions.structs(parts.dimensions.typed()),
         "event_id": parts.texts("event_id"),
         "event_name": parts.texts("event_type"),
         "event_previous_timestamp": pa.repeat(pa.scalar(0, pa.int64()), len(event_ms)),
@@ -357,9 +382,7 @@ def _device(parts: _Parts) -> pa.StructArray:
 
 
 def _scalar(json: JsonBatch, nodes: np.ndarray, type_: pa.DataType) -> pa.Array:
-    """Give values with a type; a value that does not fit it is null."""
-    if pa.types.is_string(type_):
-        return json.texts(nodes)
+    """Give numbers with a type; a value that does not fit it is null."""
     if pa.types.is_floating(type_):
         return json.numbers(nodes)
     whole = json.integers(nodes)
@@ -446,6 +469,9 @@ def _from_user(parts: _Parts) -> Columns:
     )
     set_timestamp = pc.if_else(plausible, set_timestamp, pa.scalar(None, pa.int64()))
     fields["set_timestamp_micros"] = pc.multiply(set_timestamp, 1_000)
+    # The attribute stays, without a time; its bytes tell which one it was.
+    fits = np.asarray(set_timestamp.is_valid()) | json.is_missing(sent["set_timestamp"])
+    parts.require(entries.nodes, fits, entries.rows)
     return {
         "user_properties": entries.structs(fields),
         "user_id": json.texts(special[_USER_ID]),

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from clickstream_dagster.errors import PluginError
 from clickstream_dagster.processing.distinct import with_fields
+from clickstream_dagster.processing.limits import MAX_FIELD_CHARACTERS
 from clickstream_dagster.processing.params import text_params
 from clickstream_dagster.processing.plugins import (
     ArrowPlugin,
@@ -458,7 +459,8 @@ class _BatchJudge:
         rows = [self._judge(*(values[codes[at]] for values, codes in facts)) for at in first]
         columns = zip(*rows, strict=True) if rows else [()] * _RESULT.num_fields
         found = pa.StructArray.from_arrays(
-            [pa.array(column, pa.string()) for column in columns], fields=list(_RESULT)
+            [pa.array(map(_kept, column), pa.string()) for column in columns],
+            fields=list(_RESULT),
         )
         return found.take(pa.array(inverse))
 
@@ -494,6 +496,11 @@ def _field(struct: pa.StructArray, name: str) -> pa.StringArray:
 
 def _clean(text: str) -> str | None:
     return text.strip() or None
+
+
+def _kept(text: str | None) -> str | None:
+    """Give a text as the lake takes it: an address may be longer, and may spell NUL as %00."""
+    return text and text.replace("\0", "\ufffd")[:MAX_FIELD_CHARACTERS]
 
 
 def _coded(

@@ -97,6 +97,8 @@ def test_test_events_and_other_events_tell_of_no_object(message):
         json.dumps({"Records": [record("")]}),
         json.dumps({"Records": [record("raw/%FF.gz")]}),
         json.dumps({"Records": [record(size="many")]}),
+        json.dumps({"Records": [record(size=float("inf"))]}),
+        '{"Records": ' + "[" * 100_000,
         json.dumps({"Records": [{**record(), "eventTime": "yesterday"}]}),
         '{"detail-type": "Object Created"}',
         '{"Type": "Notification", "Message": "hello"}',

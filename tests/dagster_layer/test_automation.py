@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from clickstream_dagster.assets.project import last_ended
+from clickstream_dagster.assets.project import Calendar, last_ended
 from clickstream_dagster.automation import arrivals
 from clickstream_dagster.automation.arrivals import (
     Cursor,
@@ -123,6 +123,18 @@ def test_a_window_is_asked_for_only_after_the_grace(project):
     put(shop, NOW - 1 * HOUR)
     assert asked(shop, now=NOW - timedelta(minutes=1))[0] == []
     assert asked(shop, now=NOW)[0] == ["2026-01-02-11:00"]
+
+
+@pytest.mark.parametrize("interval", ["1 hour", "0 0 1 * *"])
+def test_an_object_of_a_time_behind_all_windows_stops_no_opening(project, interval):
+    shop = project(interval=interval)
+    put(shop, NOW)
+    last = Path(shop.raw) / "year=9999" / "month=12" / "day=31" / "hour=23" / "a.log.gz"
+    last.parent.mkdir(parents=True)
+    last.write_bytes(b"x")
+    window = Calendar(shop).window_of(round(NOW.timestamp() * 1000))
+    manifest = shop.ledger().open(window)
+    assert (len(manifest.objects), manifest.before_start) == (1, 1)
 
 
 def test_taken_objects_ask_for_nothing(project):

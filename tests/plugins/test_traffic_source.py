@@ -128,6 +128,13 @@ def test_a_click_id_fills_what_utm_leaves_open(
     assert found["channel_group"].startswith(channel)
 
 
+def test_what_no_warehouse_takes_is_not_read_from_an_address() -> None:
+    url = f"{SHOP}?utm_source=a%00b&utm_term={'t' * 5_000}&{'x' * 2_000}clid={'c' * 2_000}"
+    found = judged(page_url=url)
+    assert (found["source"], found["term"], found["clid"]) == ("a\ufffdb", "t" * 1_024, "c" * 1_024)
+    assert found["clid_type"] == "x" * 1_024
+
+
 @pytest.mark.parametrize(
     ("referrer", "expected"),
     [

@@ -1,5 +1,7 @@
 """Plug-ins that break their contract, one way each."""
 
+import sys
+import threading
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -7,7 +9,12 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from clickstream_dagster.errors import SettingError
-from clickstream_dagster.processing.plugins import ArrowPlugin, Plugin, PluginConfig
+from clickstream_dagster.processing.plugins import (
+    ArrowPlugin,
+    Plugin,
+    PluginConfig,
+    PluginContext,
+)
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -19,6 +26,40 @@ class Fails(ArrowPlugin):
         """Give nothing."""
         for _ in batches:
             raise KeyError("tier\nof the customer")
+        yield from ()
+
+
+class FailsEarly(ArrowPlugin):
+    """Fails before anything is read."""
+
+    def check(self) -> None:
+        """Look for something that is not there."""
+        raise KeyError("tiers")
+
+    def apply(self, batches: Batches) -> Batches:
+        """Give the events as they are."""
+        return batches
+
+
+class HoldsALock(ArrowPlugin):
+    """Keeps what no other process can have."""
+
+    def __init__(self, context: PluginContext, config: PluginConfig | None = None) -> None:
+        super().__init__(context, config)
+        self.lock = threading.Lock()
+
+    def apply(self, batches: Batches) -> Batches:
+        """Give the events as they are."""
+        return batches
+
+
+class Leaves(ArrowPlugin):
+    """Ends the process that it runs in."""
+
+    def apply(self, batches: Batches) -> Batches:
+        """Give nothing."""
+        for _ in batches:
+            sys.exit("no tiers today")
         yield from ()
 
 

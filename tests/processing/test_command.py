@@ -53,6 +53,29 @@ def test_every_command_on_s3_refuses_an_address_that_is_none(command: tuple[str,
     )
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("process", "--source=s3://b/raw", "--sink=lake", "--project-id=demo", "--app-id=shop"),
+        ("process", "--source=raw", "--sink=s3://b/lake", "--project-id=demo", "--app-id=shop"),
+        ("replay", "demo", "--sink=s3://b/lake", "--app-id=shop", "--dry-run"),
+        ("maintain", "--sink=s3://b/lake", "--project-id=demo"),
+    ],
+)
+def test_a_profile_that_is_not_there_is_named_by_every_command_on_s3(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    done = CliRunner().invoke(app, [*command, "--profile=unknown"])
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "Error: AWS can't be reached as it is set up: The config profile (unknown) could not be"
+        " found; correct the profile"
+    )
+    assert "Traceback" not in done.stderr
+
+
 def test_counters_that_do_not_add_up_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "spark_session", lambda engine: nullcontext())
     monkeypatch.setattr(job, "process_batch", lambda *_: BatchCounters(requests=2, decoded=1))

@@ -7,9 +7,11 @@ import os
 import resource
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,24 @@ def test_every_record_is_accounted_for(pipeline: Pipeline) -> None:
     assert reasons == {"undecodable_body": 1, "not_an_object": 1, "missing_event_id": 1}
 
 
+def test_an_event_is_too_old_behind_the_hours_of_freshness_unless_it_tells_of_the_user(
+    pipeline: Pipeline,
+) -> None:
+    arrival = NOW_MS + 100 * HOUR
+    exempt = ("_first_open", "_first_visit", "_profile_set")
+    events = [
+        event("just in time", timestamp=arrival - 48 * HOUR),
+        event("too late", timestamp=arrival - 48 * HOUR - 1),
+        event("a start", event_type="_session_start", timestamp=NOW_MS),
+        *(event(name, event_type=name, timestamp=NOW_MS - 365 * 24 * HOUR) for name in exempt),
+    ]
+    counters = pipeline.process(
+        "b1", [record(plain(*events), ingest_time=arrival)], freshness_hours=48
+    )
+    assert (counters.written, counters.too_old) == (4, 2)
+    assert set(ids(pipeline)) == {"just in time", *exempt}
+
+
 def test_discarded_parts_are_counted_beside_their_events(pipeline: Pipeline) -> None:
     attributes = {"kept": 1, "bad name": 2, "long": "v" * 2_000}
     records = [
@@ -202,6 +222,13 @@ def test_a_plug_in_on_data_frames_that_loses_rows_is_named(pipeline: Pipeline) -
             "b1", mixed_records(), enrichments=("tests.processing.test_job:EvensOnly",)
         )
     assert pipeline.rows("ods_event") == []
+
+
+def test_a_plug_in_on_data_frames_may_read_its_rows_twice(pipeline: Pipeline) -> None:
+    chosen = ("tests.processing.own_plugin:CountsFirst",)
+    objects = ([record(plain(event(f"e{n}"), event(f"f{n}")))] for n in range(5))
+    assert pipeline.process("b1", *objects, enrichments=chosen).written == 10
+    assert {row["platform"] for row in pipeline.rows("ods_event")} == {"10"}
 
 
 def test_a_body_of_very_many_elements_is_one_bad_record(pipeline: Pipeline) -> None:
@@ -454,6 +481,33 @@ def test_a_full_disk_leaves_the_lake_as_it_was(
     assert len(content(pipeline)) == len(before) + 1
 
 
+def test_a_catalog_that_others_hold_or_that_is_none_is_told_in_one_line(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.process("b1", mixed_records())
+    before = content(pipeline)
+    catalog = pipeline.sink / "catalog.db"
+    commit = Lake.commit
+
+    def held(lake: Lake, table: object, **change: object) -> None:
+        with closing(sqlite3.connect(catalog, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            commit(lake, table, **change)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lake, "commit", held)
+        with pytest.raises(LakeError, match=r"catalog\.db can't be used: database is locked"):
+            pipeline.process("b2", [record(plain(event("new")))])
+    assert content(pipeline) == before
+    pipeline.process("b2", [record(plain(event("new")))])
+    assert len(content(pipeline)) == len(before) + 1
+    assert _unknown_files(pipeline) <= _replaced_files(pipeline)
+
+    catalog.write_bytes(b"no database" * 1_000)
+    with pytest.raises(LakeError, match=r"can't be used as a lake: .*not a database"):
+        Lake(str(pipeline.sink), "demo").table("ods_event")
+
+
 @pytest.mark.parametrize("table", ["ods_event", "bad_event"])
 def test_a_commit_that_fails_leaves_both_tables_whole_and_no_file_behind(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, table: str
@@ -640,6 +694,19 @@ def test_the_command_prints_its_counters_last(tmp_path: Path) -> None:
     assert (counters["written"], counters["bad"]) == (6, 3)
     assert done.stderr.count("no address database") == 1
     assert len(Lake(str(tmp_path / "lake"), "demo").data_files("ods_event")) == 3
+
+
+def test_the_command_processes_on_a_server_at_an_address(tmp_path: Path) -> None:
+    write_object(tmp_path / "raw" / "a.log.gz", mixed_records())
+    arguments = ("--source", "raw", "--sink", "lake", "--project-id", "demo", "--app-id", "shop")
+    with engines.sail_server() as address:
+        assert address.startswith("sc://")
+        done = run_command("--engine", address, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    here = run_command(*arguments, "--sink", "other", cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == here.stdout.splitlines()[-1]
+    there, own = (Lake(str(tmp_path / name), "demo") for name in ("lake", "other"))
+    assert len(there.data_files("ods_event")) == len(own.data_files("ods_event")) == 3
 
 
 def test_the_command_names_a_missing_directory(tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
 """A plug-in that breaks its contract is named, and so is the column."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from clickstream_dagster.errors import PluginError, SettingError
+from clickstream_dagster.processing.job import load_steps
 from clickstream_dagster.processing.plugins import (
     ENRICHMENTS,
     TRANSFORMERS,
     PluginChoice,
     check_choice,
 )
+from clickstream_dagster.processing.settings import BatchSettings
 from tests.processing.conftest import Pipeline
 from tests.processing.records_input import event, plain, record
 
@@ -26,6 +29,7 @@ def choice(name: str, **config: object) -> PluginChoice:
     ("name", "message"),
     [
         ("Fails", r"broken_plugins:Fails failed: KeyError: .*tier"),
+        ("Leaves", r"broken_plugins:Leaves failed: SystemExit: no tiers today"),
         ("Drops", r":Drops dropped the column platform \(string\)"),
         ("Retypes", r":Retypes changed the column platform from string to int32; cast it"),
         ("Adds", r":Adds added the column tier, which the lake does not have"),
@@ -101,6 +105,37 @@ def test_a_choice_is_checked_without_being_made() -> None:
 def test_a_plugin_that_needs_a_config_says_so_before_a_batch() -> None:
     with pytest.raises(PluginError, match="config key 'tiers' is missing"):
         check_choice(f"{MODULE}:Tier", ENRICHMENTS)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("class Plugin(", r"'broken_code:P' can't be loaded: SyntaxError: "),
+        ("1 / 0", r"'broken_code:P' can't be loaded: ZeroDivisionError: division by zero"),
+        ("", r"'broken_code:P' can't be loaded: module 'broken_code' has no attribute 'P'"),
+    ],
+)
+def test_a_plugin_whose_module_can_not_be_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
+) -> None:
+    (tmp_path / "broken_code.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_code", raising=False)
+    with pytest.raises(PluginError, match=message) as failed:
+        check_choice("broken_code:P", ENRICHMENTS)
+    assert "\n" not in str(failed.value)
+
+
+def test_a_plugin_that_fails_when_it_is_checked_is_named() -> None:
+    settings = BatchSettings("demo", ("shop",), "lake", "b1", enrichments=(choice("FailsEarly"),))
+    with pytest.raises(PluginError, match=r":FailsEarly failed: KeyError: 'tiers'"):
+        load_steps(settings)
+
+
+def test_a_plugin_that_can_not_be_sent_to_tasks_is_named() -> None:
+    settings = BatchSettings("demo", ("shop",), "lake", "b1", enrichments=(choice("HoldsALock"),))
+    with pytest.raises(PluginError, match=r":HoldsALock can't be sent to tasks: .*lock.* in apply"):
+        load_steps(settings)
 
 
 def test_a_choice_on_the_command_line(tmp_path: Path) -> None:

@@ -272,6 +272,12 @@ def test_what_a_request_repeats_for_its_events_is_bounded(tmp_path: Path) -> Non
     assert row["user_agent"] == "名" * 4_096
 
 
+def test_what_becomes_a_column_of_its_events_is_as_short_as_their_own(tmp_path: Path) -> None:
+    sent = record(plain(event()), rid="r" * 2_000, platform="名" * 2_000)
+    (row,) = read(write_object(tmp_path / "a.gz", [sent]))
+    assert (row["request_id"], row["platform"]) == ("r" * 1_024, "名" * 1_024)
+
+
 @pytest.mark.parametrize("word", ["null", "true", "false"])
 def test_a_word_of_json_is_not_taken_for_base64(word: str) -> None:
     assert decode_body(word) == word

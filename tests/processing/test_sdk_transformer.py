@@ -273,10 +273,28 @@ def test_numbers_out_of_range_do_not_wrap() -> None:
         "a": {"value": 1, "set_timestamp": 9 * 10**18},
         "_user_ltv_revenue": {"value": "1e999"},
     }
-    (row,), bad = parted(plain(event("e1", user=user)))
+    row, *bad = transform(plain(event("e1", user=user)))
     assert row["user_properties"][0]["value"]["set_timestamp_micros"] is None
     assert row["user_ltv"] is None
-    assert bad == {("e1", "wrong_type"): b'{"_user_ltv_revenue":{"value": "1e999"}}'}
+    assert {(one["bad_reason"], one["payload"]) for one in bad} == {
+        ("wrong_type", b'{"_user_ltv_revenue":{"value": "1e999"}}'),
+        ("wrong_type", b'{"a":{"value": 1, "set_timestamp": 9000000000000000000}}'),
+    }
+
+
+@pytest.mark.parametrize("time", [10**30, 2**63, -1, 4_102_444_800_000, "soon", True, [1]])
+def test_a_user_attribute_whose_time_can_not_be_stays_without_it_and_is_told(time: object) -> None:
+    user = {
+        "right": {"value": 1, "set_timestamp": str(NOW_MS)},
+        "wrong": {"value": 2, "set_timestamp": time},
+        "without": {"value": 3, "set_timestamp": None},
+    }
+    (row, _), bad = parted(plain(event("e1", user=user), event("e2")))
+    assert [pair["value"]["int_value"] for pair in row["user_properties"]] == [1, 2, 3]
+    times = [pair["value"]["set_timestamp_micros"] for pair in row["user_properties"]]
+    assert times == [NOW_MS * 1_000, None, None]
+    assert list(bad) == [("e1", "wrong_type")]
+    assert json.loads(bad["e1", "wrong_type"]) == {"wrong": user["wrong"]}
 
 
 @pytest.mark.parametrize(
@@ -438,6 +456,40 @@ def test_user_attributes_are_held_to_their_limits_whatever_they_serve() -> None:
         "invalid_user_attribute_name",
         "user_attribute_name_too_long",
     }
+
+
+@pytest.mark.parametrize(
+    ("part", "payload"),
+    [
+        ({"items": [{"id": "a"}, {"id": "b", "name": "n" * 1_025}]}, {"name": "n" * 1_025}),
+        ({"ecommerce": {"transaction_id": "t" * 1_025}}, {"transaction_id": "t" * 1_025}),
+        ({"event_dimensions": {"kept": 1, "d": "d" * 1_025}}, {"d": "d" * 1_025}),
+        ({"event_dimensions": {"kept": 1, "d" * 1_025: 1}}, {"d" * 1_025: 1}),
+    ],
+)
+def test_a_text_within_a_part_is_held_to_the_limit_of_fields(part: dict, payload: dict) -> None:
+    (_, row), bad = parted(plain(event("e0"), event("e1", **part)))
+    assert list(bad) == [("e1", "field_too_long")]
+    assert json.loads(bad["e1", "field_too_long"]) == payload
+    assert row["event_id"] == "e1"
+    assert [item["id"] for item in row["items"] or ()] == ["a", "b"][: 2 * ("items" in part)]
+    assert list(values(row["event_dimensions"])) == ["kept"][: "event_dimensions" in part]
+
+
+def test_texts_within_parts_at_their_limits_are_kept() -> None:
+    text = "名" * 1_024
+    items, dimensions = [{"name": text}], {text: text}
+    (row,), bad = parted(plain(event("e1", items=items, event_dimensions=dimensions)))
+    assert bad == {}
+    assert row["items"][0]["name"] == text
+    assert values(row["event_dimensions"]) == {text: ("string_value", text)}
+
+
+def test_of_too_many_dimensions_the_first_ones_stay() -> None:
+    dimensions = {f"d{n}": n for n in range(503)}
+    (row,), bad = parted(plain(event("e1", event_dimensions=dimensions)))
+    assert list(values(row["event_dimensions"])) == [f"d{n}" for n in range(500)]
+    assert json.loads(bad["e1", "too_many_attributes"]) == {"event_dimensions": dimensions}
 
 
 def test_a_field_of_a_megabyte_is_discarded() -> None:
