@@ -497,9 +497,52 @@ MS_TRUNC = [
     ]
 ]
 
+# Case, time, id, value, and whether the row is among those that are chosen.
+VALUES = [
+    ("equal times go by the id", 1, "b", "x", 1),
+    ("equal times go by the id", 1, "a", "y", 0),
+    ("equal times go by the id", 2, "c", "z", 0),
+    ("null is a value", 1, "a", None, 1),
+    ("null is a value", 2, "b", "x", 1),
+    ("null is a value", 3, "c", None, 1),
+    ("none is chosen", 1, "a", "x", 0),
+]
+GIVEN = " union all ".join(
+    f"select {literal(name)} as name, {time} as time_of, {literal(id_)} as id,"
+    f" cast({literal(text)} as varchar) as a_text, {chosen} as chosen"
+    for name, time, id_, text, chosen in VALUES
+)
+VALUE_AT = Question(
+    "value_at",
+    """
+    {%- set order = ["time_of", "id"] %}
+    {%- set among = "chosen = 1" %}
+    select
+        name,
+        {{ value_at("a_text", "nth", order) }} as opening,
+        {{ value_at("a_text", "nth_last", order, last=true) }} as ending,
+        {{ value_at("a_text", "nth_chosen", order, among=among) }} as first_chosen,
+        {{ value_at("a_text", "nth_last_chosen", order, last=true, among=among) }} as last_chosen
+    from (
+        select
+            *
+            {{ numbered("nth", ["name"], order) }}
+            {{ numbered("nth_last", ["name"], order, last=true) }}
+            {{ numbered("nth_chosen", ["name", "chosen"], order) }}
+            {{ numbered("nth_last_chosen", ["name", "chosen"], order, last=true) }}
+        from (GIVEN) as given
+    ) as numbered
+    group by name""".replace("GIVEN", GIVEN),
+    {
+        "equal times go by the id": [("y", "z", "x", "x")],
+        "null is a value": [(None, None, None, None)],
+        "none is chosen": [("x", "x", None, None)],
+    },
+)
+
 QUESTIONS = [
     *(*EVENT_PARAM, WITH_PARAMS, *NESTED, *UNNESTED, *VALUE_TEXT, *NUMBER_TEXT),
-    *(*INT32, *SAME, *MS_TO_TIMESTAMP, *LOCAL_TIME, *MS_TRUNC),
+    *(*INT32, *SAME, *MS_TO_TIMESTAMP, *LOCAL_TIME, *MS_TRUNC, VALUE_AT),
 ]
 
 

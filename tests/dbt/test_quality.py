@@ -38,6 +38,21 @@ DAMAGES = [
     ("update {t} set event_name = null where {day}", "clickstream_event_base", "not_null"),
 ]
 
+# What is compared over the whole history only.
+DAMAGES_OF_THE_WHOLE = [
+    (
+        "update {t} set returned_user_count = 7 where day_diff = 0 and {day}",
+        "clickstream_retention_daily",
+        "retention_starts_with_the_whole_cohort",
+    ),
+    (
+        "insert into {t} select * from {t} where {day}",
+        "clickstream_user_day_base",
+        "users_by_stage_are_the_active_users",
+    ),
+    ("delete from {t}", "clickstream_user_base", "every_user_has_days"),
+]
+
 
 def damaged(models: Models, statement: str, table: str, day: str, *, everything: bool) -> str:
     """What the tests say of a table that a statement has damaged; the damage is undone."""
@@ -72,6 +87,15 @@ def test_older_days_are_looked_at_when_everything_is(models: Models) -> None:
         assert damaged(models, statement, table, "2024-05-01", everything=False) == ""
         found = damaged(models, statement, table, "2024-05-01", everything=True)
         assert "every_event_is_in_each_base_model" in found
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("statement", "table", "test"), DAMAGES_OF_THE_WHOLE)
+def test_sums_that_need_the_whole_history_are_compared_when_everything_is(
+    models: Models, statement: str, table: str, test: str
+) -> None:
+    assert test not in damaged(models, statement, table, "2024-05-01", everything=False)
+    assert test in damaged(models, statement, table, "2024-05-01", everything=True)
 
 
 def test_everything_passes_on_sound_tables(models: Models) -> None:

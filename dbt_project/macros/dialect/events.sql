@@ -178,3 +178,35 @@
 {% macro default__partitioned_by() %}
     {%- do varargs -%}
 {% endmacro %}
+
+
+{#
+  The value that the first row of a group has (with `last` the last one), in the order of columns
+  that together are of one row only and never null. It is an aggregate; `numbered` gives the column
+  that it needs on engines without such aggregates. With `among`, of the rows that a condition holds
+  for: `numbered` takes it as a part of the key then.
+
+      select a, {{ value_at("b", "nth", ["time", "id"]) }}
+      from (select * {{ numbered("nth", ["a"], ["time", "id"]) }} from t) as numbered
+      group by a
+#}
+{% macro value_at(value, nth, order, last=false, among=none) %}
+    {{- return(adapter.dispatch("value_at", "clickstream")(value, nth, order, last, among)) -}}
+{% endmacro %}
+
+{% macro default__value_at(value, nth, order, last, among) %}
+    {%- set condition = (among ~ " and " if among else "") ~ nth ~ " = 1" -%}
+    {{- "max(case when %s then %s end)" % (condition, value) -}}
+{% endmacro %}
+
+{% macro numbered(nth, key, order, last=false) %}
+    {{- return(adapter.dispatch("numbered", "clickstream")(nth, key, order, last)) -}}
+{% endmacro %}
+
+{% macro default__numbered(nth, key, order, last) %}
+    {%- set way = " desc" if last else "" -%}
+    , row_number() over (
+        partition by {{ key | join(", ") }}
+        order by {{ order | join(way ~ ", ") }}{{ way }}
+    ) as {{ nth }}
+{%- endmacro %}

@@ -9,6 +9,8 @@
 {{ partitioned_by("app_id", "month(first_event_date)") }}
 
 {%- set loads = loads_to_take_in() %}
+{%- set key = ["app_id", "session_key", "user_pseudo_id", "platform"] %}
+{%- set order = ["event_timestamp", "event_id"] %}
 
 with events as (
     select
@@ -21,15 +23,9 @@ with events as (
 
 numbered as (
     select
-        *,
-        row_number() over (
-            partition by app_id, session_key, user_pseudo_id, platform, is_view
-            order by event_timestamp, event_id
-        ) as nth,
-        row_number() over (
-            partition by app_id, session_key, user_pseudo_id, platform, is_view
-            order by event_timestamp desc, event_id desc
-        ) as nth_from_last
+        *
+        {{ numbered("nth", key + ["is_view"], order) }}
+        {{ numbered("nth_from_last", key + ["is_view"], order, last=true) }}
     from events
 )
 
@@ -50,11 +46,11 @@ select
         coalesce(sum(case when event_name = '_user_engagement' then engagement_time_msec end), 0)
         as bigint
     ) as session_engagement_time,
-    max(case when is_view = 1 and nth = 1 then view_name end) as entry_view,
-    max(case when is_view = 1 and nth_from_last = 1 then view_name end) as exit_view,
+    {{ value_at("view_name", "nth", order, among="is_view = 1") }} as entry_view,
+    {{ value_at("view_name", "nth_from_last", order, last=true, among="is_view = 1") }} as exit_view,
     count(*) as event_count,
     min(event_date) as first_event_date,
     max(event_date) as last_event_date,
     cast({{ loads.upto }} as bigint) as load_id
 from numbered
-group by app_id, session_key, user_pseudo_id, platform
+group by {{ key | join(", ") }}

@@ -9,6 +9,28 @@
 
 {%- set loads = loads_to_take_in() %}
 
+{%- set key = ["app_id", "user_pseudo_id", "report_date"] %}
+{%- set touched = ["1 - is_first_touch", "event_timestamp", "event_id"] %}
+{%- set touch = {
+    "event_timestamp": "touch_timestamp",
+    "event_id": "touch_event_id",
+    "user_id": "touch_user_id",
+    "app_info_install_source": "touch_install_source",
+    "device_system_language": "touch_device_language",
+    "platform": "touch_platform",
+    "geo_country": "touch_country",
+    "geo_city": "touch_city",
+    "traffic_source_source": "touch_traffic_source_source",
+    "traffic_source_medium": "touch_traffic_source_medium",
+    "traffic_source_name": "touch_traffic_source_name",
+} %}
+{%- set logged_in = [
+    "case when known_user_id is null then 0 else 1 end",
+    "known_timestamp",
+    "event_timestamp",
+    "event_id",
+] %}
+
 {%- set is_purchase -%}
     case when {{ is_one_of("event_name", var("purchase_events")) }} then 1 else 0 end
 {%- endset %}
@@ -26,19 +48,9 @@ with events as (
 
 numbered as (
     select
-        *,
-        row_number() over (
-            partition by app_id, user_pseudo_id, report_date
-            order by is_first_touch desc, event_timestamp, event_id
-        ) as nth_touch,
-        row_number() over (
-            partition by app_id, user_pseudo_id, report_date
-            order by
-                case when known_user_id is null then 1 else 0 end,
-                known_timestamp desc,
-                event_timestamp desc,
-                event_id desc
-        ) as nth_login_from_last
+        *
+        {{ numbered("nth_touch", key, touched) }}
+        {{ numbered("nth_login_from_last", key, logged_in, last=true) }}
     from events
     where user_pseudo_id is not null
 )
@@ -70,20 +82,16 @@ select
     max(case when is_first_touch = 0 and known_user_id is not null then 1 else 0 end)
         as is_registered,
     max(is_first_touch) as is_first_touch,
-    max(case when nth_touch = 1 then event_timestamp end) as touch_timestamp,
-    max(case when nth_touch = 1 then event_id end) as touch_event_id,
-    max(case when nth_touch = 1 then user_id end) as touch_user_id,
-    max(case when nth_touch = 1 then app_info_install_source end) as touch_install_source,
-    max(case when nth_touch = 1 then device_system_language end) as touch_device_language,
-    max(case when nth_touch = 1 then platform end) as touch_platform,
-    max(case when nth_touch = 1 then geo_country end) as touch_country,
-    max(case when nth_touch = 1 then geo_city end) as touch_city,
-    max(case when nth_touch = 1 then traffic_source_source end) as touch_traffic_source_source,
-    max(case when nth_touch = 1 then traffic_source_medium end) as touch_traffic_source_medium,
-    max(case when nth_touch = 1 then traffic_source_name end) as touch_traffic_source_name,
-    max(case when nth_login_from_last = 1 then known_user_id end) as last_user_id,
-    max(case when nth_login_from_last = 1 and known_user_id is not null then known_timestamp end)
-        as last_login_timestamp,
+    {%- for column, name in touch.items() %}
+    {{ value_at(column, "nth_touch", touched) }} as {{ name }},
+    {%- endfor %}
+    {{ value_at("known_user_id", "nth_login_from_last", logged_in, last=true) }} as last_user_id,
+    {{ value_at(
+        "case when known_user_id is not null then known_timestamp end",
+        "nth_login_from_last",
+        logged_in,
+        last=true,
+    ) }} as last_login_timestamp,
     cast({{ loads.upto }} as bigint) as load_id
 from numbered
-group by app_id, user_pseudo_id, report_date
+group by {{ key | join(", ") }}
