@@ -1,6 +1,7 @@
 """A project as the assets and their automation see it: plain values, paths resolved."""
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -155,6 +156,12 @@ class Calendar:
         self._starts.insert(place, window.start_ms)
         self._windows.insert(place, window)
         return window
+
+    def back_from(self, window: Window | None) -> Iterator[Window]:
+        """Give a window and those before it, to the project's first."""
+        while window is not None:
+            yield window
+            window = self.window_of(window.start_ms - 1)
 
 
 def last_ended(project: Project, moment: datetime) -> Window | None:

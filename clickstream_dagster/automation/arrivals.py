@@ -10,7 +10,6 @@ away twice; it only has to come across it. It comes across them in one of two wa
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from clickstream_dagster.assets.project import Calendar, Project, last_ended
+from clickstream_dagster.automation.requests import ATTEMPTS, requests_for
 from clickstream_dagster.batches.ledger import LOOKBACK_MS, Ledger
 from clickstream_dagster.batches.queue import Queue, Received, take_announcements
 from clickstream_dagster.batches.windows import Window, hour_folder
@@ -36,7 +36,6 @@ RECENT_OBJECTS = 2_000
 SWEEP_OBJECTS = 1_000
 PAGE_OBJECTS = 500
 REQUESTS_A_TICK = 10
-ATTEMPTS = 3
 _UNREADABLE_TOLD = 5
 
 Waiting = set[Window | None]
@@ -73,7 +72,7 @@ def windows_with_arrivals(
     ledger = project.ledger()
     until = time.monotonic() + SECONDS_LISTING
     found: Waiting = set()
-    for window in islice(_back_from(project, last), LAST_WINDOWS):
+    for window in islice(Calendar(project).back_from(last), LAST_WINDOWS):
         found |= _probed(ledger, window)
     start = cursor.recent or hour_folder(last.start_ms - LOOKBACK_MS)
     recent, next_recent = _scanned(ledger, last, start, RECENT_OBJECTS, until)
@@ -117,25 +116,9 @@ def arrival_sensor(project: Project, job: "UnresolvedAssetJobDefinition") -> dg.
         else:
             windows, listed = windows_with_arrivals(project, Cursor.from_json(context.cursor), now)
             cursor = listed.as_json()
-        requests: list[dg.RunRequest] = []
-        given_up: list[str] = []
-        for window in windows:
-            if len(requests) == REQUESTS_A_TICK:
-                break
-            partition = project.partition_key(window)
-            runs = context.instance.get_runs(
-                dg.RunsFilter(job_name=job.name, tags={"dagster/partition": partition}),
-                limit=ATTEMPTS,
-            )
-            if any(not run.is_finished for run in runs):
-                continue
-            if len(runs) == ATTEMPTS:
-                given_up.append(partition)
-                continue
-            # A window without a manifest after a run is one whose run failed early.
-            requests.append(
-                dg.RunRequest(run_key=f"{partition}#{len(runs)}", partition_key=partition)
-            )
+        requests, given_up = requests_for(
+            windows, project, job.name, context.instance, REQUESTS_A_TICK
+        )
         reason = "no window waits for processing"
         if given_up:
             reason = (
@@ -153,13 +136,6 @@ def _last_ended(project: Project, now: datetime) -> Window | None:
     moment, end = now - timedelta(minutes=project.grace_minutes), project.partitions.end
     # Objects may still arrive when the project's last window is long over.
     return last_ended(project, min(moment, end) if end else moment)
-
-
-def _back_from(project: Project, window: Window | None) -> Iterator[Window]:
-    calendar = Calendar(project)
-    while window is not None:
-        yield window
-        window = calendar.window_of(window.start_ms - 1)
 
 
 def _probed(ledger: Ledger, window: Window) -> Waiting:

@@ -1,13 +1,16 @@
 """Schedules: each window is processed when it has ended, and the lake is maintained."""
 
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from clickstream_dagster.assets.maintenance import NAME as MAINTENANCE
 from clickstream_dagster.assets.models import UPKEEP
-from clickstream_dagster.assets.project import Project, last_ended
+from clickstream_dagster.assets.project import Calendar, Project, last_ended
+from clickstream_dagster.automation.requests import requests_for
+from clickstream_dagster.batches.windows import Window
 from clickstream_dagster.checks.freshness import NAME as FRESHNESS
 from clickstream_dagster.errors import SettingError
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import (
         UnresolvedAssetJobDefinition,
     )
+
+MISSED_WINDOWS = 100
 
 
 def pipeline_job(project: Project) -> "UnresolvedAssetJobDefinition":
@@ -96,7 +101,8 @@ def interval_schedule(
     """Build the schedule that runs the job for each window, `grace_minutes` after its end.
 
     The grace is for objects that the collector stores after the end of their hour; what comes
-    later still goes to the next window.
+    later still goes to the next window. Windows that ended while nobody was up are run, too: those
+    since the last one that was opened.
     """
     starts = project.trigger in ("schedule", "both")
 
@@ -109,15 +115,35 @@ def interval_schedule(
         description="Processes each window when it has ended.",
         tags=project.tags,
     )
-    def each_window(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def each_window(
+        context: dg.ScheduleEvaluationContext,
+    ) -> list[dg.RunRequest] | dg.SkipReason:
         ended_by = context.scheduled_execution_time - timedelta(minutes=project.grace_minutes)
         window = last_ended(project, ended_by)
         if window is None:
             return dg.SkipReason("no window of the project has just ended")
         partition = project.partition_key(window)
-        return dg.RunRequest(run_key=partition, partition_key=partition)
+        missed, _ = requests_for(
+            _missed(project, window), project, job.name, context.instance, MISSED_WINDOWS
+        )
+        return [*missed, dg.RunRequest(run_key=partition, partition_key=partition)]
 
     return each_window
+
+
+def _missed(project: Project, window: Window) -> list[Window]:
+    """Give the windows between one and the last before it that has been opened, oldest first.
+
+    Dagster evaluates the last of several ticks that nobody was up for, and no other. Without an
+    opened window among `MISSED_WINDOWS` nothing has been missed: the project has just begun.
+    """
+    ledger = project.ledger()
+    missed: list[Window] = []
+    for earlier in islice(Calendar(project).back_from(window), 1, MISSED_WINDOWS + 1):
+        if ledger.is_open(earlier):
+            return missed[::-1]
+        missed.append(earlier)
+    return []
 
 
 def delayed(cron: str, minutes: int) -> str:

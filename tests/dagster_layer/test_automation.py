@@ -23,6 +23,8 @@ from clickstream_dagster.automation.schedules import (
 from clickstream_dagster.batches.windows import hour_folder
 from clickstream_dagster.errors import SettingError, SourceError
 
+HOUR = timedelta(hours=1)
+
 
 @pytest.mark.parametrize(
     ("cron", "minutes", "later"),
@@ -44,31 +46,47 @@ def test_a_grace_that_leaves_the_hour_is_refused():
         delayed("45 3 * * *", 20)
 
 
-def tick(schedule, moment):
-    context = dg.build_schedule_context(scheduled_execution_time=moment)
-    return schedule(context)
+def ticked(schedule, moment):
+    """Give the partitions that a tick asks for, in their order, or why there is none."""
+    with dg.instance_for_test() as instance:
+        context = dg.build_schedule_context(instance, scheduled_execution_time=moment)
+        answer = schedule(context)
+    if isinstance(answer, dg.SkipReason):
+        return answer.skip_message
+    return [request.partition_key for request in answer]
 
 
 def test_each_tick_asks_for_the_window_that_has_just_ended(project):
     shop = project()
     schedule = interval_schedule(shop, pipeline_job(shop))
     assert schedule.cron_schedule == "10 * * * *"
-    request = tick(schedule, datetime(2026, 1, 2, 5, 10, tzinfo=UTC))
-    assert request.partition_key == "2026-01-02-04:00"
+    assert ticked(schedule, datetime(2026, 1, 2, 5, 10, tzinfo=UTC)) == ["2026-01-02-04:00"]
+
+
+def test_a_tick_asks_for_the_windows_that_ended_while_nobody_was_up(project):
+    shop = project()
+    schedule = interval_schedule(shop, pipeline_job(shop))
+    opened = datetime(2026, 1, 2, 1, tzinfo=UTC)
+    shop.ledger().open(last_ended(shop, opened))
+    at_five = datetime(2026, 1, 2, 5, 10, tzinfo=UTC)
+    hours = [f"2026-01-02-0{hour}:00" for hour in (1, 2, 3, 4)]
+    assert ticked(schedule, at_five) == hours
+    shop.ledger().open(last_ended(shop, at_five - 2 * HOUR))
+    assert ticked(schedule, at_five) == hours[2:]
+    assert ticked(schedule, opened + 200 * HOUR) == ["2026-01-10-07:00"]  # a backfill's work
 
 
 def test_before_the_first_window_has_ended_nothing_is_asked_for(project):
     shop = project()
     schedule = interval_schedule(shop, pipeline_job(shop))
-    assert tick(schedule, datetime(2026, 1, 1, 0, 10, tzinfo=UTC)).skip_message
+    assert "no window" in ticked(schedule, datetime(2026, 1, 1, 0, 10, tzinfo=UTC))
 
 
 def test_after_the_end_date_nothing_is_asked_for(project):
     shop = project(end_date="2026-01-02")
     schedule = interval_schedule(shop, pipeline_job(shop))
-    request = tick(schedule, datetime(2026, 1, 2, 0, 10, tzinfo=UTC))
-    assert request.partition_key == "2026-01-01-23:00"
-    assert tick(schedule, datetime(2026, 1, 2, 1, 10, tzinfo=UTC)).skip_message
+    assert ticked(schedule, datetime(2026, 1, 2, 0, 10, tzinfo=UTC)) == ["2026-01-01-23:00"]
+    assert "no window" in ticked(schedule, datetime(2026, 1, 2, 1, 10, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +109,6 @@ def test_only_the_trigger_starts_by_itself(project, trigger, schedule_runs, sens
     assert (arrival_sensor(shop, job).default_status == sensor_running) is sensor_runs
 
 
-HOUR = timedelta(hours=1)
 NOW = datetime(2026, 1, 2, 12, 30, tzinfo=UTC)
 
 

@@ -53,7 +53,6 @@ FILES = {
           project_id: shop
           app_ids: [demo_web, demo_mobile]
           start_date: "{start}"
-          end_date: "{end}" # or the window after them would be run, too, when an hour ends
           grace_minutes: 0
           trigger: arrivals
         """,
@@ -86,8 +85,7 @@ class Live:
         for name, text in FILES.items():
             file = root / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            start, end = (f"{hour:%Y-%m-%dT%H:%M}" for hour in (self.hours[0], self.end))
-            lines = text.format(start=start, end=end).splitlines()
+            lines = text.format(start=f"{self.hours[0]:%Y-%m-%dT%H:%M}").splitlines()
             file.write_text("\n".join(line.removeprefix(" " * 8) for line in lines))
         self.home.mkdir()
         shutil.copy(Path(__file__).parents[2] / "dagster.yaml", self.home)
