@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -62,7 +63,7 @@ def page(tmp_path) -> Iterator[Page]:
         yield page
 
 
-def test_the_lineage_shows_the_way_from_raw_files_to_views(ui, page, tmp_path):
+def test_the_lineage_shows_the_way_from_raw_files_to_views(ui, page):
     # Only what is in the window is drawn, and the graph is scaled to its width.
     page.set_viewport_size({"width": 2200, "height": 4000})
     page.goto(f"{ui}/asset-groups", wait_until="domcontentloaded")
@@ -79,6 +80,23 @@ def test_the_lineage_shows_the_way_from_raw_files_to_views(ui, page, tmp_path):
     expect(page.get_by_text(re.compile(r"3 / 3 Passed")).first).to_be_visible()
     expect(page.get_by_text("Iceberg").first).to_be_visible()
     expect(page.get_by_text("14 partitions")).to_have_count(38)
+
+
+def test_the_lineage_of_some_views_fits_a_screen(ui, page, tmp_path):
+    views = ("session_view", "path_view", "user_dim_view", "retention_view", "device_view")
+    selection = " or ".join(f'+key:"demo/duckdb/clickstream_{view}"' for view in views)
+    groups = ",".join(f"global@global:demo_{group}" for group in ("duckdb", "lake", "ingest"))
+    page.set_viewport_size({"width": 2600, "height": 1200})
+    page.goto(
+        f"{ui}/asset-groups~{quote(selection, safe='')}?expanded={quote(groups, safe='')}",
+        wait_until="domcontentloaded",
+    )
+    page.get_by_text("Hide navigation").click()
+    # Opened anew, the graph fits the window.
+    page.reload(wait_until="domcontentloaded")
+    for name in ("raw_batch", "ods_event", *(f"clickstream_{view}" for view in views)):
+        expect(page.get_by_text(name, exact=True).first).to_be_in_viewport()
+    expect(page.get_by_text("clickstream_funnels")).to_have_count(0)
     shot = tmp_path / "lineage.png"
     page.screenshot(path=shot)
     assert shot.stat().st_size > 50_000
