@@ -51,9 +51,11 @@ def forget_outputs() -> None:
 def own_stack(stacks: Stacks, project_id: str, module: str) -> Stack | None:
     """Give the stack of a module. Raises StackError if one of that name is not the project's."""
     stack = stacks.find(stack_name(project_id, module))
-    if stack is not None and stack.tags.get(PROJECT_TAG) not in (None, project_id):
+    if stack is None or stack.status == "REVIEW_IN_PROGRESS":
+        return stack
+    if (owner := stack.tags.get(PROJECT_TAG)) != project_id:
         raise StackError(
-            f"the stack {stack.name} belongs to the project {stack.tags[PROJECT_TAG]}: give this "
-            "one another project_id"
+            f"the stack {stack.name} belongs to {f'the project {owner}' if owner else 'others'}: "
+            "give this project another project_id"
         )
     return stack
