@@ -27,7 +27,9 @@ class Storage:
 
     existing: bool
     kms_key: bool
+    raw_infrequent_days: int | None
     raw_expire_days: int | None
+    noncurrent_days: int
     results_expire_days: int
     logs_expire_days: int
 
@@ -38,10 +40,14 @@ class Ingestion:
 
     image: str
     server: Literal["fargate", "ec2"]
+    architecture: Literal["x86_64", "arm64"]
     min_tasks: int
     max_tasks: int
     cpu: int
     memory_mb: int
+    workers: int | None
+    reading_mb: int
+    spool_mibps: int
     instance_type: str
     warm_pool: int
     cpu_percent: int
@@ -49,6 +55,9 @@ class Ingestion:
     domain: str | None
     certificate_arn: str | None
     acknowledge_http: bool
+    tls_policy: str
+    internal: bool
+    ingress_cidr: str
     oidc_secret_arn: str | None
     write_keys_secret_arn: str | None
     kafka_secret_arn: str | None
@@ -69,11 +78,14 @@ class Kinesis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kafka:
-    """The connector from a topic to S3 (seed 000, "Data sink - Kafka")."""
+    """The brokers, and the connector from the topic to S3 (seed 000, "Data sink - Kafka").
+
+    Without `plugin` there is no connector.
+    """
 
     cluster_arn: str | None
     security_group: str
-    plugin: str
+    plugin: str | None
     min_workers: int
     max_workers: int
     capacity_units: int
@@ -110,6 +122,8 @@ class Processing:
     max_memory_gb: int
     max_disk_gb: int
     idle_minutes: int
+    in_vpc: bool
+    new_database: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +131,8 @@ class Redshift:
     """Redshift Serverless, or rights for a warehouse that is there (seed 000, "Data modeling")."""
 
     existing: bool
+    workgroup_arn: str | None
+    new_namespace: bool
     base_rpu: int
     max_rpu: int
     subnets: tuple[str, ...]
@@ -124,22 +140,23 @@ class Redshift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Athena:
-    """The work group, whose settings the block of the warehouse has."""
-
-    saved_queries: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Orchestration:
     """Dagster on ECS, and its database."""
 
     image: str
+    architecture: Literal["x86_64", "arm64"]
     cpu: int
     memory_mb: int
+    run_cpu: int
+    run_memory_mb: int
+    run_disk_gb: int
     database_class: str
     database_gb: int
     database_two_zones: bool
+    database_backup_days: int
+    database_deletion_protection: bool
+    policy_arn: str | None
+    bastion: bool
     access_security_groups: tuple[str, ...]
 
 
@@ -152,6 +169,7 @@ class Observability:
     pending_minutes: int
     silence_hours: int
     file_age_minutes: int
+    warehouse_daily_rpu_hours: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +179,7 @@ class Infra:
     account: str | None
     unlisted_region: bool
     permissions_boundary_arn: str | None
+    artifacts: str | None
     log_retention_days: int
     tags: Mapping[str, str]
     network: Network | None
@@ -172,7 +191,7 @@ class Infra:
     arrivals: Arrivals | None
     processing: Processing | None
     redshift: Redshift | None
-    athena: Athena | None
+    athena: bool
     orchestration: Orchestration | None
     observability: Observability | None
 

@@ -41,9 +41,9 @@ def security_groups(infra: Infra) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if infra.kafka is not None:
         found.append(("kafka.security_group", infra.kafka.security_group))
-    for key, block in (("redshift", infra.redshift), ("orchestration", infra.orchestration)):
+    for name, block in (("redshift", infra.redshift), ("orchestration", infra.orchestration)):
         if block is not None:
-            key = f"{key}.access_security_groups"
+            key = f"{name}.access_security_groups"
             found.extend((key, group) for group in block.access_security_groups)
     return found
 
