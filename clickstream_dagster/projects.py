@@ -12,6 +12,8 @@ from clickstream_dagster.errors import SettingError
 
 if TYPE_CHECKING:
     from clickstream_dagster.assets.project import Project
+    from clickstream_dagster.components import ClickstreamProject
+    from clickstream_dagster.infra.infrastructure import Infrastructure
 
 _COMPONENT = re.compile(r"Error while loading component (.+?)(?:\[\d+\])?:")
 _PREFIX = "Value error, "  # of pydantic
@@ -24,6 +26,21 @@ def deployed_project(project_id: str, otherwise: str = "") -> "Project":
     Raises SettingError when no YAML below `defs/` has it, or one of them is wrong; `otherwise` is
     what else may be written.
     """
+    return _component(project_id, otherwise).project(deployment.root())
+
+
+def deployed_infrastructure(project_id: str) -> "Infrastructure":
+    """Give the infrastructure of the project with an id; without modules if its YAML has none.
+
+    Makes no call to AWS. Raises SettingError as `deployed_project` does.
+    """
+    from clickstream_dagster.infra.infrastructure import Infrastructure
+
+    found = _component(project_id).infrastructure()
+    return found or Infrastructure(project_id, ())
+
+
+def _component(project_id: str, otherwise: str = "") -> "ClickstreamProject":
     import dagster as dg
     from dagster.components.core.component_tree import ComponentTreeException
 
@@ -40,7 +57,7 @@ def deployed_project(project_id: str, otherwise: str = "") -> "Project":
             f"no project {project_id!r} is deployed here ({', '.join(sorted(found)) or 'none is'});"
             f" name one of these{otherwise}"
         )
-    return found[project_id].project(deployment.root())
+    return found[project_id]
 
 
 def following(project_id: str) -> "Callable[[], Project]":
