@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "sample": {"processing"},
     "emr": {"batches", "processing"},
     "warehouses": {"batches", "processing"},
-    "infra": {"batches"},
+    "infra": {"batches", "collector"},
     "resources": {"emr", "warehouses", "infra", "batches", "processing", "collector"},
     "checks": {"resources", "infra", "batches", "processing"},
     "assets": {"checks", "resources", "warehouses", "infra", "batches", "processing"},

@@ -117,12 +117,16 @@ class Infra(dg.Model, dg.Resolvable):
     athena: Annotated[
         bool, describe(description="Make the work group of the engine athena, and its policies.")
     ] = False
-    orchestration: Annotated[
-        InfraOrchestration | None, describe(description="Dagster on ECS.")
-    ] = None
+    orchestration: Annotated[InfraOrchestration | None, describe(description="Dagster on ECS.")] = (
+        None
+    )
     observability: Annotated[
         InfraObservability | None, describe(description="Dashboard and alarms.")
     ] = None
+
+    def named(self) -> list[str]:
+        """Give the blocks that are written, which the modules are made for."""
+        return [name for name in (*_BLOCKS, "athena") if getattr(self, name)]
 
     def values(self) -> settings.Infra:
         """Give the settings as plain values."""

@@ -89,9 +89,9 @@ class InfraStorage(dg.Model, dg.Resolvable):
 class InfraProcessing(dg.Model, dg.Resolvable):
     """What batches run on: the EMR Serverless application, its role, the Glue database."""
 
-    release: Annotated[
-        str, describe(description="Release of EMR.", examples=["emr-7.9.0"])
-    ] = "emr-7.9.0"
+    release: Annotated[str, describe(description="Release of EMR.", examples=["emr-7.9.0"])] = (
+        "emr-7.9.0"
+    )
     architecture: Annotated[
         Literal["x86_64", "arm64"],
         describe(
@@ -221,9 +221,7 @@ class InfraOrchestration(dg.Model, dg.Resolvable):
             examples=[4096, 16384],
         ),
     ] = 4096
-    run_disk_gb: Annotated[
-        int, number("orchestration.run_disk_gb", "Disk of a run.", 30)
-    ] = 30
+    run_disk_gb: Annotated[int, number("orchestration.run_disk_gb", "Disk of a run.", 30)] = 30
     database_class: Annotated[
         str, describe(description="Class of the PostgreSQL instance.", examples=["db.t4g.micro"])
     ] = "db.t4g.micro"
@@ -295,6 +293,14 @@ class InfraObservability(dg.Model, dg.Resolvable):
             120,
         ),
     ] = 120
+    segment_minutes: Annotated[
+        int,
+        number(
+            "observability.segment_minutes",
+            "Minutes that acknowledged events may wait in a collector for the sink.",
+            15,
+        ),
+    ] = 15
     warehouse_daily_rpu_hours: Annotated[
         int | None,
         number(

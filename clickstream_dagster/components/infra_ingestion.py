@@ -28,9 +28,7 @@ class InfraIngestion(dg.Model, dg.Resolvable):
     min_tasks: Annotated[
         int, number("ingestion.min_tasks", "Minimum capacity: tasks that always run.", 2)
     ] = 2
-    max_tasks: Annotated[
-        int, number("ingestion.max_tasks", "Maximum capacity: most tasks.", 4)
-    ] = 4
+    max_tasks: Annotated[int, number("ingestion.max_tasks", "Maximum capacity: most tasks.", 4)] = 4
     cpu: Annotated[
         int,
         describe(
@@ -117,9 +115,7 @@ class InfraIngestion(dg.Model, dg.Resolvable):
     ] = False
     ingress_cidr: Annotated[
         str,
-        describe(
-            description="Addresses that may reach the endpoint.", examples=["203.0.113.0/24"]
-        ),
+        describe(description="Addresses that may reach the endpoint.", examples=["203.0.113.0/24"]),
     ] = "0.0.0.0/0"
     oidc_secret_arn: Annotated[
         str | None,
@@ -143,9 +139,7 @@ class InfraIngestion(dg.Model, dg.Resolvable):
         describe(
             description="Secret with username and password for a sink of type kafka with security "
             "scram.",
-            examples=[
-                "arn:aws:secretsmanager:eu-west-1:123456789012:secret:AmazonMSK_shop-a1b2c3"
-            ],
+            examples=["arn:aws:secretsmanager:eu-west-1:123456789012:secret:AmazonMSK_shop-a1b2c3"],
         ),
     ] = None
     access_logs: Annotated[
@@ -188,7 +182,7 @@ class InfraKinesis(dg.Model, dg.Resolvable):
 
 
 class InfraKafka(dg.Model, dg.Resolvable):
-    """The brokers that collector.sink names, and the connector that makes raw files of its topic."""
+    """The brokers that collector.sink names, and the connector that makes raw files."""
 
     security_group: Annotated[
         str,
@@ -222,6 +216,10 @@ class InfraKafka(dg.Model, dg.Resolvable):
         Literal[1, 2, 4, 8],
         describe(description="Units of a worker, each a virtual CPU and 4 GB: 1, 2, 4 or 8."),
     ] = 1
+    tasks: Annotated[
+        int,
+        number("kafka.tasks", "Tasks; more than the topic has partitions are idle.", 2),
+    ] = 2
     batch_records: Annotated[
         int, number("kafka.batch_records", "Batch size: most messages of a raw file.", 50_000)
     ] = 50_000
@@ -257,6 +255,10 @@ class InfraServerlessIngestion(dg.Model, dg.Resolvable):
             examples=["arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d"],
         ),
     ] = None
+    access_logs: Annotated[
+        bool,
+        describe(description="Keep a line for each request in the bucket of logs of storage."),
+    ] = False
     buffer_mb: Annotated[
         int,
         number("serverless_ingestion.buffer_mb", "Size at which Firehose writes a file.", 128),

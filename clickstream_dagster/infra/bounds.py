@@ -42,6 +42,7 @@ BOUNDS = {
     "kinesis.batch_seconds": Bound(0, 300, "seconds"),
     "kafka.min_workers": Bound(1, 10, "workers"),
     "kafka.max_workers": Bound(1, 10, "workers"),
+    "kafka.tasks": Bound(1, 100, "tasks"),
     "kafka.batch_records": Bound(1, 50_000, "records"),
     "kafka.batch_seconds": Bound(0, 3_000, "seconds"),
     "serverless_ingestion.buffer_mb": Bound(64, 128, "MiB"),
@@ -61,6 +62,7 @@ BOUNDS = {
     "observability.pending_minutes": Bound(1, 60, "minutes"),
     "observability.silence_hours": Bound(1, 168, "hours"),
     "observability.file_age_minutes": Bound(6, 20_160, "minutes"),
+    "observability.segment_minutes": Bound(1, 1_440, "minutes"),
     "observability.warehouse_daily_rpu_hours": Bound(1, 100_000, "RPU hours"),
 }
 """By key below `infra`. From seed 000 ("Pipeline management") where it has one, else from AWS."""

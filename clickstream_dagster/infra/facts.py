@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from clickstream_dagster.batches.objects import split_s3
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import InfraError
 from clickstream_dagster.infra.settings import Infra, Pipeline
 from clickstream_dagster.infra.wanted import Wanted, wanted
 
 Way = Literal["public", "private", "isolated"]
-"""How a subnet reaches the internet: by an internet gateway, by a NAT or the like, or not at all."""
+"""How a subnet reaches the internet: an internet gateway, a NAT or the like, or not at all."""
 
 _EVERYWHERE = "0.0.0.0/0"
 _ACCESS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AccessDeniedFault")
@@ -29,7 +30,7 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate of ACM: its status, the names it is for, and its last day."""
+    """A certificate of ACM: its status, and the names that it is for."""
 
     status: str
     names: frozenset[str]
@@ -54,6 +55,7 @@ class KafkaCluster:
 class Facts:
     """What was found. None stands for what is not there.
 
+    `buckets` have their region; `announcing` are those that send events to EventBridge.
     `endpoints` are short names of the services that the VPC has an endpoint of (`ecr.api`),
     `secrets` the names of the keys of each secret; their values are not kept.
     """
@@ -64,6 +66,7 @@ class Facts:
     endpoints: frozenset[str] = frozenset()
     certificates: Mapping[str, Certificate | None] = field(default_factory=dict)
     buckets: Mapping[str, str | None] = field(default_factory=dict)
+    announcing: frozenset[str] = frozenset()
     secrets: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     groups: Mapping[str, str | None] = field(default_factory=dict)
     kafka: KafkaCluster | None = None
@@ -95,6 +98,8 @@ def read_facts(infra: Infra, pipeline: Pipeline, access: S3Access) -> Facts:
         for arn in asked.certificates
     }
     found["buckets"] = _buckets(access, asked)
+    if infra.arrivals is not None:
+        found["announcing"] = _announcing(access, split_s3(pipeline.raw)[0], found["buckets"])
     found["secrets"] = {arn: _keys(client("secretsmanager"), arn) for arn in asked.secrets}
     if asked.kafka is not None:
         found["kafka"] = _kafka(client("kafka"), client("ec2"), asked.kafka)
@@ -115,7 +120,7 @@ def _ask(call: Callable[[], Any], right: str, absent: Mapping[str, Any]) -> Any:
         if code in absent:
             return absent[code]
         if code in _ACCESS:
-            raise InfraError(f"the account may not be looked at: allow {right} ({error})") from error
+            raise InfraError(f"AWS may not be asked: allow {right} ({error})") from error
         if code in _OTHER_REGION:
             raise InfraError(
                 "AWS does not take these credentials in the region: enable it in the account's "
@@ -169,7 +174,7 @@ def _subnets(ec2: Any, ids: Iterable[str]) -> dict[str, Subnet | None]:
 
 
 def _way(tables: Iterable[Mapping[str, Any]], subnet: Mapping[str, Any]) -> Way:
-    """Tell how a subnet reaches the internet: by its own table of routes, else by the VPC's main."""
+    """Tell how a subnet reaches the internet: by its own table of routes, else the VPC's main."""
     own = main = None
     for table in tables:
         for link in table["Associations"]:
@@ -243,6 +248,17 @@ def _region_of(s3: Any, bucket: str) -> str | None:
     named = {"": "us-east-1", "EU": "eu-west-1"}
     place = None if answer is None else answer.get("LocationConstraint") or ""
     return None if place is None else named.get(place, place)
+
+
+def _announcing(access: S3Access, bucket: str, regions: Mapping[str, str | None]) -> frozenset[str]:
+    if regions.get(bucket) is None:
+        return frozenset()
+    answer = _ask(
+        lambda: access.client().get_bucket_notification_configuration(Bucket=bucket),
+        f"s3:GetBucketNotification on {bucket}",
+        {},
+    )
+    return frozenset({bucket} if "EventBridgeConfiguration" in answer else ())
 
 
 def _keys(secrets: Any, arn: str) -> frozenset[str] | None:

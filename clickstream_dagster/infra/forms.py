@@ -59,11 +59,10 @@ IMAGE = _form(
     "registry/name:tag or registry/name@sha256:digest, as "
     "123456789012.dkr.ecr.eu-west-1.amazonaws.com/clickstream-collector:1.0",
 )
-CIDR = _form(
-    r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}", "a range of IPv4 addresses, as 203.0.113.0/24"
-)
+CIDR = _form(r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}", "a range of IPv4 addresses, as 203.0.113.0/24")
 TLS_POLICY = _form(
-    r"ELBSecurityPolicy-.+", "a TLS policy of load balancers, as ELBSecurityPolicy-TLS13-1-2-2021-06"
+    r"ELBSecurityPolicy-.+",
+    "a TLS policy of load balancers, as ELBSecurityPolicy-TLS13-1-2-2021-06",
 )
 PATH = _form(
     r"/[A-Za-z0-9$@_/-]{0,126}",
@@ -88,7 +87,9 @@ DATABASE = _form(
     "the name of a database, a lower-case letter and lower-case letters, digits and underscores",
 )
 RELEASE = _form(r"emr-[a-z0-9.-]+", "a release of EMR, as emr-7.9.0")
-OBJECT = _form(r"s3://[a-z0-9.-]{3,63}/.+", "an object on S3, as s3://my-bucket/plugins/s3-sink.zip")
+OBJECT = _form(
+    r"s3://[a-z0-9.-]{3,63}/.+", "an object on S3, as s3://my-bucket/plugins/s3-sink.zip"
+)
 BUCKET = _form(
     r"(?!\d+\.\d+\.\d+\.\d+$)(?!xn--)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
     "a bucket of 3 to 63 lower-case letters, digits, dots and hyphens",

@@ -92,9 +92,11 @@ def _buckets(given: Given) -> tuple[Part, ...]:
     """Give a part for each bucket that the YAML names."""
     pipeline = given.pipeline
     results = pipeline.athena.results if pipeline.athena else None
-    named = [place for _, place in places(pipeline)]
+    named = [place for _, place in places(given.infra, pipeline)]
     named += [given.artifacts] if given.artifacts else []
     buckets = sorted({split_s3(place)[0] for place in named})
+
+    announced = given.infra.arrivals is not None
 
     def rule(bucket: str, place: str | None) -> str:
         return "Enabled" if place and given.place(place)[0] == bucket else "Disabled"
@@ -108,7 +110,7 @@ def _buckets(given: Given) -> tuple[Part, ...]:
                 "raw_rule": rule(bucket, pipeline.raw),
                 "artifacts_rule": rule(bucket, given.artifacts),
                 "results_rule": rule(bucket, results),
-                "announced": flag(given.infra.arrivals is not None and bucket == given.place(pipeline.raw)[0]),
+                "announced": flag(announced and bucket == given.place(pipeline.raw)[0]),
             },
         )
         for bucket in buckets

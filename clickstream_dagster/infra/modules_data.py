@@ -1,6 +1,7 @@
 """The modules that take data out: processing, warehouses, Dagster."""
 
 from clickstream_dagster.infra.module import Module, Part
+from clickstream_dagster.infra.names import default_workgroup
 from clickstream_dagster.infra.rules_data import EMR_SERVERLESS
 from clickstream_dagster.infra.settings import Pipeline, Redshift, RedshiftBlock
 from clickstream_dagster.infra.values import Given, Value, flag, listed, part_name, repository_arn
@@ -68,11 +69,6 @@ def workgroup_of(pipeline: Pipeline) -> str:
     """Give the name of a new workgroup: that of the YAML, else one of the project's id."""
     named = pipeline.redshift.workgroup if pipeline.redshift else None
     return named or default_workgroup(pipeline.project_id)
-
-
-def default_workgroup(project_id: str) -> str:
-    """Give the name of a new workgroup, and of its namespace, where the YAML gives none."""
-    return f"clickstream-{project_id.replace('_', '-')}"
 
 
 def _warehouse(given: Given, settings: Redshift, block: RedshiftBlock) -> dict[str, Value]:
@@ -154,6 +150,7 @@ def orchestration(given: Given) -> Module | None:
             "DatabaseDeletionProtection": flag(settings.database_deletion_protection),
             "LogsBucket": bucket,
             "LogsPrefix": f"{prefix}dagster/",
+            "QueueArn": given.output("arrivals", "QueueArn", bool(infra.arrivals)),
             "LakePolicyArn": given.output("processing", "LakePolicyArn", bool(infra.processing)),
             "ProcessingPolicyArn": given.output("processing", "DagsterPolicyArn", on_emr),
             "RedshiftPolicyArn": given.output("redshift", "DagsterPolicyArn", bool(infra.redshift)),

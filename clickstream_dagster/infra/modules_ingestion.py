@@ -2,11 +2,20 @@
 
 import hashlib
 
+from clickstream_dagster.batches.objects import split_object
 from clickstream_dagster.infra.module import Module, Part
 from clickstream_dagster.infra.settings import Ingestion
 from clickstream_dagster.infra.values import Given, Value, flag, listed, part_name, repository_arn
 
 _CPU_UNITS = 1_024
+_NO_BROKERS = {
+    "KafkaBrokers": "",
+    "KafkaTopic": "",
+    "KafkaSecurity": "plaintext",
+    "KafkaPort": "9092",
+    "KafkaSecurityGroupId": "",
+    "KafkaClusterArn": "",
+}
 _FIRST_PRIORITY, _LAST_PRIORITY = 10, 50_000
 
 
@@ -33,6 +42,40 @@ def sink_kinesis(given: Given) -> Module | None:
         },
         code={"FunctionCode": "lambda/kinesis_to_s3"},
         fixed=("StreamName",),
+    )
+
+
+def sink_kafka(given: Given) -> Module | None:
+    """The connector that makes raw files of the topic of `collector.sink`."""
+    settings, pipeline = given.infra.kafka, given.pipeline
+    if settings is None or settings.plugin is None:
+        return None
+    plugin_bucket, plugin_key = split_object(settings.plugin)
+    bucket, prefix = given.place(pipeline.raw)
+    topic = pipeline.kafka_topic or pipeline.project_id
+    return Module(
+        name="sink-kafka",
+        template="sink-kafka.yaml",
+        parameters={
+            **given.project,
+            "VpcId": given.network.vpc_id,
+            "PrivateSubnetIds": listed(given.network.private_subnets),
+            **_brokers(given),
+            "PluginBucket": plugin_bucket,
+            "PluginKey": plugin_key,
+            "MinWorkers": str(settings.min_workers),
+            "MaxWorkers": str(settings.max_workers),
+            "CapacityUnits": str(settings.capacity_units),
+            "Tasks": str(settings.tasks),
+            "BatchRecords": str(settings.batch_records),
+            "BatchMilliseconds": str(max(1, settings.batch_seconds) * 1_000),
+            "RawBucket": bucket,
+            "TopicsDir": prefix.rstrip("/").removesuffix(topic).rstrip("/"),
+            **given.key,
+            **given.logs,
+            **given.boundary,
+        },
+        fixed=("VpcId", "KafkaTopic"),
     )
 
 
@@ -144,23 +187,31 @@ def _collector(given: Given, settings: Ingestion) -> dict[str, Value]:
 
 
 def _sink(given: Given, settings: Ingestion) -> dict[str, Value]:
-    pipeline, kafka = given.pipeline, given.infra.kafka
+    pipeline = given.pipeline
     sinks = pipeline.collector.sink_settings
     on_kafka = pipeline.sink == "kafka"
-    port = pipeline.kafka_brokers[0].rpartition(":")[2] if pipeline.kafka_brokers else "9092"
-    streams = sinks.kafka if on_kafka else sinks.kinesis
     return {
         "SinkType": pipeline.sink,
         **given.at("Raw", pipeline.raw if pipeline.sink == "s3" else None),
         "StreamName": _stream(given),
-        "KafkaBrokers": listed(pipeline.kafka_brokers),
-        "KafkaTopic": (pipeline.kafka_topic or pipeline.project_id) if on_kafka else "",
-        "KafkaSecurity": sinks.kafka.security,
-        "KafkaPort": port,
-        "KafkaSecurityGroupId": kafka.security_group if kafka else "",
-        "KafkaClusterArn": (kafka.cluster_arn or "") if kafka else "",
+        **(_brokers(given) if on_kafka else _NO_BROKERS),
         "KafkaSecretArn": settings.kafka_secret_arn or "",
-        "SinkBatchRecords": str(streams.batch_records),
+        "SinkBatchRecords": str((sinks.kafka if on_kafka else sinks.kinesis).batch_records),
+    }
+
+
+def _brokers(given: Given) -> dict[str, Value]:
+    """Give what collectors and connector know of the brokers."""
+    pipeline, settings = given.pipeline, given.infra.kafka
+    if settings is None:
+        raise AssertionError("infra.kafka is missing, which the rules ask for")
+    return {
+        "KafkaBrokers": listed(pipeline.kafka_brokers),
+        "KafkaTopic": pipeline.kafka_topic or pipeline.project_id,
+        "KafkaSecurity": pipeline.collector.sink_settings.kafka.security,
+        "KafkaPort": pipeline.kafka_brokers[0].rpartition(":")[2],
+        "KafkaSecurityGroupId": settings.security_group,
+        "KafkaClusterArn": settings.cluster_arn or "",
     }
 
 
@@ -169,6 +220,40 @@ def _stream(given: Given) -> Value:
     if given.infra.kinesis is not None:
         return given.output("sink-kinesis", "StreamName", True)
     return given.pipeline.kinesis_stream or ""
+
+
+def serverless_ingestion(given: Given) -> Module | None:
+    """CloudFront with a function at its edge, and Firehose."""
+    settings, pipeline = given.infra.serverless_ingestion, given.pipeline
+    if settings is None:
+        return None
+    collector = pipeline.collector
+    return Module(
+        name="serverless-ingestion",
+        template="serverless-ingestion.yaml",
+        parameters={
+            **given.project,
+            "DomainName": settings.domain or "",
+            "CertificateArn": settings.certificate_arn or "",
+            "CollectPath": collector.path,
+            "Apps": listed(pipeline.app_ids) if collector.needs_app else "*",
+            "Origins": listed(pipeline.origins) or "none",
+            "Dev": flag(collector.dev),
+            "CodeBucket": given.place(given.artifacts)[0],
+            "BufferMb": str(settings.buffer_mb),
+            "BufferSeconds": str(settings.buffer_seconds),
+            **given.at("Data", settings.data),
+            **given.at("Raw", pipeline.raw),
+            "DatabaseName": f"{pipeline.project_id}_requests",
+            "AccessLogs": flag(settings.access_logs),
+            "LogsBucket": given.output("storage", "LogsBucket", settings.access_logs),
+            **given.key,
+            **given.logs,
+            **given.boundary,
+        },
+        code={"FunctionCode": "edge_function"},
+        fixed=("DatabaseName",),
+    )
 
 
 def arrivals(given: Given) -> Module | None:

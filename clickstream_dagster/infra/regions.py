@@ -16,7 +16,7 @@ Service = Literal[
     "redshift_provisioned",
     "global_accelerator",
 ]
-"""What the table tells of: a sink of the collector, the processing, a warehouse, the accelerator."""
+"""What the table tells of: a sink of the collector, processing, a warehouse, the accelerator."""
 
 _CHINA = "cn-"
 
@@ -70,7 +70,8 @@ def region_faults(code: str, needed: dict[Service, str], unlisted: bool) -> list
             continue
         there = ", ".join(code for code, one in sorted(regions().items()) if service in one.has)
         faults.append(
-            f"{key}: {code} ({region.name}) has no {service.replace('_', ' ')}: leave it out, write "
+            f"{key}: {code} ({region.name}) has no {service.replace('_', ' ')}: leave it out, "
+            "write "
             f"another s3.region ({there}), or infra.unlisted_region: true when AWS has it by now"
         )
     return faults

@@ -54,10 +54,9 @@ def _account_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
             f"project_id {pipeline.project_id!r} has {len(pipeline.project_id)} characters: write "
             f"{LONGEST_PROJECT_ID} at most with infra, since names of AWS begin with it"
         )
-    if infra.account is not None:
-        yield from forms.ACCOUNT.faults("infra.account", infra.account)
-    if infra.permissions_boundary_arn is not None:
-        yield from forms.POLICY.faults("infra.permissions_boundary_arn", infra.permissions_boundary_arn)
+    yield from forms.ACCOUNT.faults("infra.account", infra.account)
+    boundary = infra.permissions_boundary_arn
+    yield from forms.POLICY.faults("infra.permissions_boundary_arn", boundary)
     for name in infra.tags:
         if name.lower().startswith(("aws:", "clickstream:")):
             yield f"infra.tags {name!r}: write a name that does not begin with aws: or clickstream:"
@@ -98,7 +97,8 @@ def _network_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
     if network is None:
         if inside:
             yield (
-                f"infra.network: {', '.join(inside)} are in a VPC: write vpc_id, public_subnets and "
+                f"infra.network: {', '.join(inside)} are in a VPC: write vpc_id, public_subnets "
+                "and "
                 "private_subnets"
             )
         return
@@ -118,6 +118,7 @@ def _network_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
     both = sorted(set(network.public_subnets) & set(network.private_subnets))
     if both:
         yield (
-            f"infra.network.private_subnets: {', '.join(both)} is in public_subnets, too: write subnets "
+            f"infra.network.private_subnets: {', '.join(both)} is in public_subnets, too: write "
+            "subnets "
             "without a route to an internet gateway"
         )

@@ -5,7 +5,7 @@ Follows seed 000, "Data processing", "Data modeling" and "Monitoring and alarms"
 
 from collections.abc import Iterator
 
-from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
+from clickstream_dagster.batches.objects import split_s3
 from clickstream_dagster.infra import forms
 from clickstream_dagster.infra.rules_ingestion import task_faults
 from clickstream_dagster.infra.settings import Infra, Pipeline, Redshift, RedshiftBlock
@@ -13,6 +13,7 @@ from clickstream_dagster.infra.wanted import places, security_groups
 
 EMR_SERVERLESS = "emr_serverless"
 LEAST_MINUTES = 6
+_EXPIRING = ("raw", "athena.results")
 _REDSHIFT_ZONES = 3
 
 
@@ -22,7 +23,10 @@ def data_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
     yield from _processing_faults(infra, pipeline)
     yield from _redshift_faults(infra, pipeline)
     if infra.athena and pipeline.athena is None:
-        yield "infra.athena: the models need the block, too: write warehouses: [{engine: athena, ...}]"
+        yield (
+            "infra.athena: the models need the block, too: write warehouses: "
+            "[{engine: athena, ...}]"
+        )
     yield from _orchestration_faults(infra)
     if infra.observability is not None:
         emails = infra.observability.emails
@@ -37,9 +41,9 @@ def data_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
 
 
 def _storage_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
-    for key, place in places(pipeline):
+    for key, place in places(infra, pipeline):
         yield from forms.BUCKET.faults(f"infra and {key}: the bucket", split_s3(place)[0])
-    on_s3 = {key for key, _ in places(pipeline)}
+    on_s3 = {key for key, _ in places(infra, pipeline)}
     needing = [
         name
         for name in ("storage", "processing", "redshift", "athena", "orchestration")
@@ -51,12 +55,33 @@ def _storage_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
             f"infra: {', '.join(needing)} reach data on S3: write "
             + " and ".join(f"{key}: s3://bucket/prefix" for key in missing)
         )
+    yield from _expiry_faults(infra, pipeline)
+    yield from forms.KEY.faults("infra and s3.kms_key_id", pipeline.s3.kms_key_id)
     storage = infra.storage
     if storage is not None and storage.kms_key and pipeline.s3.kms_key_id is not None:
         yield (
             "infra.storage.kms_key makes a key, and s3.kms_key_id names one: leave one of them out"
         )
-    yield from forms.KEY.faults("infra and s3.kms_key_id", pipeline.s3.kms_key_id)
+    if storage is None:
+        return
+    infrequent, expire = storage.raw_infrequent_days, storage.raw_expire_days
+    if infrequent and expire and infrequent >= expire:
+        yield (
+            f"infra.storage.raw_infrequent_days {infrequent}: write fewer than raw_expire_days, "
+            f"{expire}"
+        )
+
+
+def _expiry_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
+    """Yield places that lie in what a lifecycle rule of the storage would delete."""
+    named = dict(places(infra, pipeline))
+    expiring = {key: "/".join(split_s3(named[key])) for key in _EXPIRING if key in named}
+    for outer, folder in expiring.items():
+        for key, place in named.items():
+            if key != outer and "/".join(split_s3(place)).startswith(folder):
+                yield (
+                    f"{key} {place!r} lies in {outer}, whose files expire: write a prefix beside it"
+                )
 
 
 def _processing_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
@@ -73,9 +98,7 @@ def _processing_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
     yield from forms.RELEASE.faults("infra.processing.release", settings.release)
     for key in ("application_id", "execution_role_arn"):
         if getattr(emr, key) is not None:
-            yield (
-                f"infra.processing makes what emr_serverless.{key} names: leave one of them out"
-            )
+            yield (f"infra.processing makes what emr_serverless.{key} names: leave one of them out")
     if emr.region not in (None, pipeline.s3.region):
         yield (
             f"infra.processing is in s3.region, emr_serverless.region is {emr.region}: leave that "
@@ -89,7 +112,8 @@ def _processing_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
     for key, (most, needed, unit) in sizes.items():
         if most < needed:
             yield (
-                f"infra.processing.{key} {most}: a job run of emr_serverless has up to {needed} {unit}: "
+                f"infra.processing.{key} {most}: a job run of emr_serverless has up to {needed} "
+                f"{unit}: "
                 f"write {needed} or more, or a smaller preset"
             )
 
@@ -99,7 +123,10 @@ def _redshift_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
     if settings is None:
         return
     if block is None:
-        yield "infra.redshift: the models need the block, too: write warehouses: [{engine: redshift, ...}]"
+        yield (
+            "infra.redshift: the models need the block, too: write warehouses: "
+            "[{engine: redshift, ...}]"
+        )
         return
     key = "infra.redshift and database of the warehouse"
     yield from forms.DATABASE.faults(key, block.database)
@@ -112,7 +139,8 @@ def _redshift_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
             "infra.redshift makes a workgroup, and the warehouse names a cluster: write existing: "
             "true, or leave cluster out"
         )
-    for key in ("host", "secret_arn", "copy_role_arn"):
+    secret = ("secret_arn",) if settings.new_namespace else ()
+    for key in ("host", "copy_role_arn", *secret):
         if getattr(block, key) is not None:
             yield (
                 f"infra.redshift makes what {key} of the warehouse names: write existing: true, or "
@@ -122,7 +150,8 @@ def _redshift_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
         yield "infra.redshift.workgroup_arn is of one that is there: write existing: true"
     if settings.max_rpu < settings.base_rpu:
         yield (
-            f"infra.redshift.max_rpu {settings.max_rpu} is less than base_rpu {settings.base_rpu}: write "
+            f"infra.redshift.max_rpu {settings.max_rpu} is less than base_rpu {settings.base_rpu}: "
+            "write "
             f"{settings.base_rpu} or more"
         )
     subnets = settings.subnets or (infra.network.private_subnets if infra.network else ())
@@ -149,7 +178,9 @@ def _existing_faults(settings: Redshift, block: RedshiftBlock) -> Iterator[str]:
             "for a cluster"
         )
     if block.host is None:
-        yield "infra.redshift.existing: dbt connects to host: write it in the block of the warehouse"
+        yield (
+            "infra.redshift.existing: dbt connects to host: write it in the block of the warehouse"
+        )
 
 
 def _orchestration_faults(infra: Infra) -> Iterator[str]:
@@ -157,7 +188,8 @@ def _orchestration_faults(infra: Infra) -> Iterator[str]:
     if settings is None:
         return
     yield from forms.IMAGE.faults("infra.orchestration.image", settings.image)
-    yield from forms.DATABASE_CLASS.faults("infra.orchestration.database_class", settings.database_class)
+    database = settings.database_class
+    yield from forms.DATABASE_CLASS.faults("infra.orchestration.database_class", database)
     yield from forms.POLICY.faults("infra.orchestration.policy_arn", settings.policy_arn)
     yield from task_faults("infra.orchestration", "", settings.cpu, settings.memory_mb)
     yield from task_faults("infra.orchestration", "run_", settings.run_cpu, settings.run_memory_mb)

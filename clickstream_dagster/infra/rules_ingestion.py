@@ -86,14 +86,16 @@ def _endpoint_faults(settings: Ingestion, pipeline: Pipeline) -> Iterator[str]:
         yield "infra.ingestion.domain: HTTPS needs the name that the certificate is for: write it"
     if settings.domain is not None and not https:
         yield (
-            "infra.ingestion.certificate_arn: a domain needs a certificate of ACM in the same region: "
+            "infra.ingestion.certificate_arn: a domain needs a certificate of ACM in the same "
+            "region: "
             "write its ARN"
         )
     if https and settings.acknowledge_http:
         yield "infra.ingestion.acknowledge_http is for an endpoint without HTTPS: leave it out"
     if not https and settings.domain is None and not settings.acknowledge_http:
         yield (
-            "infra.ingestion.certificate_arn: without HTTPS events can be read and changed on their way: "
+            "infra.ingestion.certificate_arn: without HTTPS events can be read and changed on "
+            "their way: "
             "write domain and certificate_arn, or acknowledge_http: true"
         )
     yield from _same_region(settings.certificate_arn, "infra.ingestion.certificate_arn", pipeline)
@@ -101,7 +103,8 @@ def _endpoint_faults(settings: Ingestion, pipeline: Pipeline) -> Iterator[str]:
     yield from _same_region(settings.oidc_secret_arn, "infra.ingestion.oidc_secret_arn", pipeline)
     if settings.oidc_secret_arn is not None and not https:
         yield (
-            "infra.ingestion.oidc_secret_arn: OIDC needs HTTPS: write domain and certificate_arn, or "
+            "infra.ingestion.oidc_secret_arn: OIDC needs HTTPS: write domain and certificate_arn, "
+            "or "
             "leave it out"
         )
     yield from forms.TLS_POLICY.faults("infra.ingestion.tls_policy", settings.tls_policy)
@@ -109,13 +112,15 @@ def _endpoint_faults(settings: Ingestion, pipeline: Pipeline) -> Iterator[str]:
     yield from forms.PATH.faults("infra.ingestion and collector.path", pipeline.collector.path)
     if settings.internal and settings.global_accelerator:
         yield (
-            "infra.ingestion.global_accelerator takes clients of the internet: leave it or internal "
+            "infra.ingestion.global_accelerator takes clients of the internet: leave it or "
+            "internal "
             "out"
         )
     rules = len(pipeline.app_ids) + _OWN_RULES
     if pipeline.collector.needs_app and rules > settings.listener_rules:
         yield (
-            f"infra.ingestion.listener_rules {settings.listener_rules}: {len(pipeline.app_ids)} apps need "
+            f"infra.ingestion.listener_rules {settings.listener_rules}: {len(pipeline.app_ids)} "
+            "apps need "
             f"{rules} rules of the load balancer: have AWS raise the quota and write what it is, "
             "or write collector.any_app: true"
         )
@@ -136,7 +141,8 @@ def _collector_faults(infra: Infra, settings: Ingestion, pipeline: Pipeline) -> 
         yield "infra.ingestion.access_logs: the bucket of logs is made by infra.storage: write it"
     if pipeline.write_keys_file and settings.write_keys_secret_arn is None:
         yield (
-            "infra.ingestion.write_keys_secret_arn: a task has no file collector.write_keys: write the "
+            "infra.ingestion.write_keys_secret_arn: a task has no file collector.write_keys: write "
+            "the "
             "ARN of a secret with the same text"
         )
     secrets = {
@@ -149,12 +155,14 @@ def _collector_faults(infra: Infra, settings: Ingestion, pipeline: Pipeline) -> 
     scram = pipeline.sink == "kafka" and pipeline.collector.sink_settings.kafka.security == "scram"
     if scram and settings.kafka_secret_arn is None:
         yield (
-            "infra.ingestion.kafka_secret_arn: security scram signs in: write the ARN of a secret with "
+            "infra.ingestion.kafka_secret_arn: security scram signs in: write the ARN of a secret "
+            "with "
             "username and password"
         )
     if not scram and settings.kafka_secret_arn is not None:
         yield (
-            "infra.ingestion.kafka_secret_arn is for collector.sink.security: scram: leave one out, or "
+            "infra.ingestion.kafka_secret_arn is for collector.sink.security: scram: leave one "
+            "out, or "
             "write the other"
         )
     kafka = pipeline.collector.sink_settings.kafka
@@ -172,7 +180,8 @@ def _sink_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
             continue
         if pipeline.sink != name:
             yield (
-                f"infra.{name}: the collector's sink is {pipeline.sink}: write collector.sink.type: "
+                f"infra.{name}: the collector's sink is {pipeline.sink}: write "
+                "collector.sink.type: "
                 f"{name}, or leave the block out"
             )
         if not pipeline.raw.startswith(S3_SCHEME):
@@ -220,7 +229,8 @@ def _serverless_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
         yield "infra.serverless_ingestion: CloudFront of China has no edge functions: leave it out"
     elif region and region != _EDGE_REGION:
         yield (
-            f"infra.serverless_ingestion: edge functions are made in {_EDGE_REGION} only: write s3.region: "
+            f"infra.serverless_ingestion: edge functions are made in {_EDGE_REGION} only: write "
+            "s3.region: "
             f"{_EDGE_REGION}, or ingestion in its place"
         )
     yield from forms.DOMAIN.faults("infra.serverless_ingestion.domain", settings.domain)
@@ -228,12 +238,14 @@ def _serverless_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
     yield from forms.CERTIFICATE.faults("infra.serverless_ingestion.certificate_arn", arn)
     if (settings.domain is None) != (arn is None):
         yield (
-            "infra.serverless_ingestion.domain goes with certificate_arn: write both, or none for an "
+            "infra.serverless_ingestion.domain goes with certificate_arn: write both, or none for "
+            "an "
             "address of cloudfront.net"
         )
     if arn and forms.CERTIFICATE.pattern.fullmatch(arn) and forms.region_of(arn) != _EDGE_REGION:
         yield (
-            f"infra.serverless_ingestion.certificate_arn is in {forms.region_of(arn)}: CloudFront takes "
+            f"infra.serverless_ingestion.certificate_arn is in {forms.region_of(arn)}: CloudFront "
+            "takes "
             f"certificates of {_EDGE_REGION}: write the ARN of one there"
         )
 
@@ -257,6 +269,4 @@ def _same_region(arn: str | None, key: str, pipeline: Pipeline) -> Iterator[str]
     if arn is None or region is None or arn.count(":") < 5:
         return
     if forms.region_of(arn) != region:
-        yield (
-            f"{key} is in {forms.region_of(arn)}: write the ARN of one in s3.region, {region}"
-        )
+        yield (f"{key} is in {forms.region_of(arn)}: write the ARN of one in s3.region, {region}")

@@ -68,7 +68,7 @@ class Ingestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kinesis:
-    """The stream and its Lambda function (seed 000, "Data sink - Kinesis"). No shards: on demand."""
+    """Stream and Lambda function (seed 000, "Data sink - Kinesis"). No shards: on demand."""
 
     shards: int | None
     retention_hours: int
@@ -89,6 +89,7 @@ class Kafka:
     min_workers: int
     max_workers: int
     capacity_units: int
+    tasks: int
     batch_records: int
     batch_seconds: int
 
@@ -100,6 +101,7 @@ class ServerlessIngestion:
     data: str
     domain: str | None
     certificate_arn: str | None
+    access_logs: bool
     buffer_mb: int
     buffer_seconds: int
 
@@ -169,6 +171,7 @@ class Observability:
     pending_minutes: int
     silence_hours: int
     file_age_minutes: int
+    segment_minutes: int
     warehouse_daily_rpu_hours: int | None
 
 
@@ -250,7 +253,6 @@ class Pipeline:
     lake: str
     s3: S3Access
     shortest_minutes: float
-    longest_minutes: float
     sink: Literal["directory", "s3", "kinesis", "kafka"]
     kafka_brokers: tuple[str, ...]
     kafka_topic: str | None

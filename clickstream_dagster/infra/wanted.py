@@ -30,7 +30,7 @@ def wanted(infra: Infra, pipeline: Pipeline) -> Wanted:
         certificates=_some(
             ingestion and ingestion.certificate_arn, serverless and serverless.certificate_arn
         ),
-        buckets=frozenset(split_s3(place)[0] for _, place in places(pipeline)),
+        buckets=frozenset(split_s3(place)[0] for _, place in places(infra, pipeline)),
         secrets=_some(ingestion and ingestion.oidc_secret_arn),
         kafka=infra.kafka.cluster_arn if infra.kafka else None,
     )
@@ -48,9 +48,13 @@ def security_groups(infra: Infra) -> list[tuple[str, str]]:
     return found
 
 
-def places(pipeline: Pipeline) -> list[tuple[str, str]]:
+def places(infra: Infra, pipeline: Pipeline) -> list[tuple[str, str]]:
     """Give key and address of each place on S3 that the YAML names."""
     named = [("raw", pipeline.raw), ("lake", pipeline.lake)]
+    if infra.artifacts is not None:
+        named.append(("infra.artifacts", infra.artifacts))
+    if infra.serverless_ingestion is not None:
+        named.append(("infra.serverless_ingestion.data", infra.serverless_ingestion.data))
     if pipeline.emr is not None:
         named.append(("emr_serverless.artifacts", pipeline.emr.artifacts))
     if pipeline.redshift is not None:

@@ -1,0 +1,60 @@
+"""Which VPC endpoints a module needs in isolated subnets (seed 000, "Prerequisites")."""
+
+from collections.abc import Iterator
+
+from clickstream_dagster.infra.settings import Infra, Pipeline
+
+ALWAYS = frozenset({"s3", "logs", "ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry"})
+"""What a task of ECS needs: its image, its log, its cluster; and S3."""
+
+
+def endpoints_needed(
+    infra: Infra, pipeline: Pipeline
+) -> Iterator[tuple[str, tuple[str, ...], frozenset[str]]]:
+    """Yield key, subnets and services for each module in the VPC.
+
+    Services are as endpoints name them: `ecr.api` of `com.amazonaws.<region>.ecr.api`.
+    """
+    network = infra.network
+    if network is None:
+        return
+    private = "infra.network.private_subnets"
+    if infra.ingestion is not None:
+        yield private, network.private_subnets, ALWAYS | _of_collectors(infra, pipeline)
+    if infra.kafka is not None and infra.kafka.plugin is not None:
+        yield private, network.private_subnets, frozenset({"s3", "logs"})
+    if infra.processing is not None and infra.processing.in_vpc:
+        yield private, network.private_subnets, frozenset({"s3", "glue", "logs"})
+    if infra.orchestration is not None:
+        yield private, network.private_subnets, ALWAYS | _of_dagster(infra, pipeline)
+    if infra.redshift is not None and not infra.redshift.existing:
+        subnets = infra.redshift.subnets or network.private_subnets
+        key = "infra.redshift.subnets" if infra.redshift.subnets else private
+        yield key, subnets, frozenset({"s3", "logs"})
+
+
+def _of_collectors(infra: Infra, pipeline: Pipeline) -> frozenset[str]:
+    needed = set()
+    if pipeline.sink == "kinesis":
+        needed.add("kinesis-streams")
+    ingestion = infra.ingestion
+    if ingestion is not None and (ingestion.write_keys_secret_arn or ingestion.kafka_secret_arn):
+        needed.add("secretsmanager")
+    return frozenset(needed)
+
+
+def _of_dagster(infra: Infra, pipeline: Pipeline) -> frozenset[str]:
+    """Give what Dagster's tasks call; its database has its password in Secrets Manager."""
+    needed = {"secretsmanager", "sts"}
+    if infra.processing is not None:
+        needed.add("glue")
+        if pipeline.engine == "emr_serverless":
+            needed.add("emr-serverless")
+    if infra.arrivals is not None:
+        needed.add("sqs")
+    if infra.redshift is not None:
+        on_cluster = pipeline.redshift is not None and pipeline.redshift.cluster is not None
+        needed |= {"redshift-data", "redshift" if on_cluster else "redshift-serverless"}
+    if infra.athena:
+        needed.add("athena")
+    return frozenset(needed)
