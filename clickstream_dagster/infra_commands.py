@@ -267,15 +267,8 @@ def _told(console: "Console", doing: str) -> "Iterator[Callable[[str, Event | st
     """Show what happens to the stacks while it does; an interrupt says that AWS goes on."""
 
     def tell(module: str, what: "Event | str") -> None:
-        if isinstance(what, str):
-            console.print(f"{module}: {what}", markup=False)
-            return
-        reason = f": {what.reason}" if what.reason else ""
-        console.print(
-            f"{module}: {what.status:<28} {what.type} {what.logical_id}{reason}",
-            style="red" if what.status.endswith("FAILED") else None,
-            markup=False,
-        )
+        failed = not isinstance(what, str) and what.status.endswith("FAILED")
+        console.print(f"{module}: {what}", style="red" if failed else None, markup=False)
 
     try:
         with console.status(doing):

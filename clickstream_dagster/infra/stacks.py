@@ -64,6 +64,10 @@ class Event:
     status: str
     reason: str
 
+    def __str__(self) -> str:
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{self.status:<28} {self.type} {self.logical_id}{reason}"
+
     @property
     def is_cause(self) -> bool:
         """Whether something failed by itself, and not because something else did."""
