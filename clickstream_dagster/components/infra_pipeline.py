@@ -1,5 +1,6 @@
 """What a project's YAML says beside `infra`, as its modules take it; and the modules themselves."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,13 +66,8 @@ def infrastructure_of(project: "ClickstreamProject") -> Infrastructure | None:
         access=aws_access(project),
         artifacts=artifacts_of(settings, pipeline),
         tags=settings.tags,
+        precondition=partial(check_account, settings, pipeline),
     )
-
-
-def check_account_of(project: "ClickstreamProject") -> None:
-    """Raise InfraError unless the account is as the YAML needs it. Reads only."""
-    if project.infra is not None:
-        check_account(project.infra.values(), pipeline_of(project), aws_access(project))
 
 
 def aws_access(project: "ClickstreamProject") -> S3Access:

@@ -465,15 +465,6 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
 
         return infrastructure_of(self)
 
-    def check_account(self) -> None:
-        """Raise InfraError, with all that is wrong, unless the account is as `infra` needs it.
-
-        Reads from AWS and changes nothing.
-        """
-        from clickstream_dagster.components.infra_pipeline import check_account_of
-
-        check_account_of(self)
-
     def stacks(self) -> "StackOutputs | None":
         """Give the outputs of the project's stacks, None without `infra`."""
         if self.infra is None:

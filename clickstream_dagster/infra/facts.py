@@ -82,7 +82,7 @@ def read_facts(infra: Infra, pipeline: Pipeline, access: S3Access) -> Facts:
     asked = wanted(infra, pipeline)
 
     def client(service: str, region: str | None = access.region) -> Any:
-        return access.client_of(service, region)
+        return access.client_of(service, region, access.endpoint_url)
 
     identity = _ask(lambda: client("sts").get_caller_identity(), "sts:GetCallerIdentity", {})
     found: dict[str, Any] = {"account": identity["Account"]}

@@ -1,7 +1,7 @@
 """A project's infrastructure as plain values: its modules, and how its account is reached."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 
@@ -26,8 +26,10 @@ class Infrastructure:
 
     `access` reaches all of AWS: its region and profile, and with `endpoint_url` every service at
     that address. `artifacts` is the `s3://bucket/prefix` for zipped code and long templates; None
-    if no module needs it. `tags` are put on every stack besides the project's own. Raises
-    SettingError for modules that need one that is not there, or that need each other.
+    if no module needs it. `tags` are put on every stack besides the project's own. `precondition`
+    looks at the account before anything is planned or applied, and raises InfraError with all that
+    is wrong. Raises SettingError for modules that need one that is not there, or that need each
+    other.
     """
 
     project_id: str
@@ -35,6 +37,12 @@ class Infrastructure:
     access: S3Access = field(default_factory=S3Access)
     artifacts: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    precondition: Callable[[S3Access], None] | None = field(default=None, compare=False, repr=False)
+
+    def require_account(self) -> None:
+        """Raise InfraError unless the account is as the settings need it; reads only."""
+        if self.precondition is not None:
+            self.precondition(self.access)
 
     def __post_init__(self) -> None:
         names = [module.name for module in self.modules]

@@ -68,10 +68,11 @@ class Plan:
 def make_plan(infrastructure: Infrastructure, names: Collection[str] | None = None) -> Plan:
     """Plan all modules of a project, or those named. Nothing is left behind in AWS.
 
-    Raises SettingError for a parameter that can't change, LockError while another one changes the
-    project, StackError for what CloudFormation refuses.
+    Raises InfraError for an account that is not as the settings need it, SettingError for a
+    parameter that can't change, LockError while another one changes the project, StackError for what CloudFormation refuses.
     """
     modules = infrastructure.ordered(names)
+    infrastructure.require_account()
     stacks = Stacks(infrastructure.access)
     there = stacks.of_project(infrastructure.project_id)
     found = [inputs_of(infrastructure, module, there) for module in modules]
