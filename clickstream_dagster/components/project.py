@@ -603,7 +603,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             ],
         )
         root = context.project_root
-        return dg.Definitions.merge(
+        defs = dg.Definitions.merge(
             always,
             *(one.defs(project, root) for one in self.warehouses),
             *(
@@ -612,6 +612,12 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
                 else []
             ),
         )
+        infrastructure = self.infrastructure()
+        if infrastructure is None:
+            return defs
+        from clickstream_dagster.assets.infra import with_infrastructure
+
+        return with_infrastructure(defs, project, infrastructure)
 
 
 def _utc(moment: str) -> datetime:

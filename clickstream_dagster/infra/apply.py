@@ -42,10 +42,10 @@ def apply(
 ) -> list[Applied]:
     """Apply all modules of a project, or those named, in order of need.
 
-    `allowed` names resources, as `module.LogicalId`, whose data may be lost. Raises InfraError for an
-    account that is not as the settings need it, LockError while another one changes the project, SettingError for a parameter that can't change, StackError
-    with the first cause for a stack that failed: CloudFormation has rolled it back then, and the
-    modules before it stay as they are.
+    `allowed` names resources, as `module.LogicalId`, whose data may be lost. Raises InfraError for
+    an account that is not as the settings need it, LockError while another one changes the project,
+    SettingError for a parameter that can't change, StackError with the first cause for a stack that
+    failed: CloudFormation has rolled it back then, and the modules before it stay as they are.
     """
     modules = infrastructure.ordered(names)
     infrastructure.require_account()

@@ -69,7 +69,8 @@ def make_plan(infrastructure: Infrastructure, names: Collection[str] | None = No
     """Plan all modules of a project, or those named. Nothing is left behind in AWS.
 
     Raises InfraError for an account that is not as the settings need it, SettingError for a
-    parameter that can't change, LockError while another one changes the project, StackError for what CloudFormation refuses.
+    parameter that can't change, LockError while another one changes the project, StackError for
+    what CloudFormation refuses.
     """
     modules = infrastructure.ordered(names)
     infrastructure.require_account()
