@@ -1,0 +1,36 @@
+"""The templates as CloudFormation gets them: each with every part that belongs to it."""
+
+from functools import cache
+
+from clickstream_dagster.infra.module import Module, Part
+from clickstream_dagster.infra.template import Template, infra_folder, render
+
+FOLDER = infra_folder() / "cloudformation"
+NAMES = sorted(path.name for path in FOLDER.glob("*.yaml"))
+
+_GROUP = {"security_group": "sg-0123456789abcdef0"}
+PARTS = {
+    "storage.yaml": (
+        Part(
+            "bucket.yaml",
+            "Raw",
+            {
+                "bucket": "shop-raw",
+                "announced": "true",
+                "raw_rule": "Enabled",
+                "artifacts_rule": "Disabled",
+                "results_rule": "Disabled",
+            },
+        ),
+    ),
+    "ingestion.yaml": (Part("listener_rule.yaml", "Shop", {"app_id": "shop_web", "priority": 10}),),
+    "observability.yaml": (Part("subscription.yaml", "Ops", {"email": "ops@example.com"}),),
+    "orchestration.yaml": (Part("webserver_access.yaml", "Vpn", _GROUP),),
+    "redshift.yaml": (Part("warehouse_access.yaml", "Bi", _GROUP),),
+}
+
+
+@cache
+def written(name: str) -> Template:
+    """Give a template with its parts, functions in their long form. Don't change it."""
+    return render(Module(name.removesuffix(".yaml"), name, {}, PARTS.get(name, ())))
