@@ -1,7 +1,7 @@
 """`clickstream infra …`: a project's stacks on AWS, planned, applied and destroyed."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from clickstream_dagster.infra.destroy import Destroyed
     from clickstream_dagster.infra.infrastructure import Infrastructure
+    from clickstream_dagster.infra.plan import Plan
     from clickstream_dagster.infra.stacks import Event
+    from clickstream_dagster.projects import DeployedInfrastructure
 
 infra_app = typer.Typer(
     help="The project's stacks on AWS, as its YAML describes them.", no_args_is_help=True
@@ -69,16 +72,14 @@ def plan(
 
     Exit code 0: nothing to change. 2: there are changes. 1: an error.
     """
-    from clickstream_dagster.infra.plan import make_plan
     from clickstream_dagster.infra.show import show_plan
 
     with plain_errors():
-        infrastructure = _infrastructure(project, region, profile, endpoint_url)
+        deployed = _deployed(project, region, profile, endpoint_url)
         console = _console()
-        with console.status("asking CloudFormation"):
-            found = make_plan(infrastructure, module)
+        found = _plan(console, deployed, module)
         show_plan(console, found, allow_loss or ())
-        _show_cost(console, infrastructure, requests_per_second)
+        _show_cost(console, deployed, requests_per_second)
     raise typer.Exit(CHANGES if found.has_changes else NOTHING_TO_CHANGE)
 
 
@@ -103,20 +104,21 @@ def apply(
     """
     from clickstream_dagster.infra.apply import apply as apply_modules
     from clickstream_dagster.infra.destroy import destroy as destroy_modules
-    from clickstream_dagster.infra.plan import make_plan, require_allowed
+    from clickstream_dagster.infra.plan import require_allowed
     from clickstream_dagster.infra.show import show_plan
 
     with plain_errors():
-        infrastructure = _infrastructure(project, region, profile, endpoint_url)
+        deployed = _deployed(project, region, profile, endpoint_url)
+        infrastructure = deployed.infrastructure
         console = _console()
         _break(infrastructure, break_lock)
-        with console.status("asking CloudFormation"):
-            found = make_plan(infrastructure, module)
+        found = _plan(console, deployed, module)
         allowed = allow_loss or ()
         show_plan(console, found, allowed)
         require_allowed(found, allowed)
         gone = [one.module for one in found.modules if one.state == "removed"]
-        if not found.has_changes or (not remove and len(gone) == _changed(found)):
+        changed = [one.module for one in found.modules if one.state != "unchanged"]
+        if not changed or (changed == gone and not remove):
             return
         if not yes and not typer.confirm("Apply this?"):
             raise typer.Exit(1)
@@ -125,7 +127,7 @@ def apply(
                 console.print(f"{one.module}: {one.outcome}")
             if remove and gone:
                 done = destroy_modules(infrastructure, gone, tell=tell)
-                _show_destroyed(console, infrastructure, done)
+                _show_destroyed(console, done)
 
 
 @infra_app.command("destroy")
@@ -156,7 +158,7 @@ def destroy(
     from clickstream_dagster.infra.destroy import to_destroy
 
     with plain_errors():
-        infrastructure = _infrastructure(project, region, profile, endpoint_url)
+        infrastructure = _deployed(project, region, profile, endpoint_url).infrastructure
         console = _console()
         _break(infrastructure, break_lock)
         stacks = to_destroy(infrastructure, module, with_dependents)
@@ -171,7 +173,7 @@ def destroy(
             raise SettingError("that is not the project's id: nothing is destroyed")
         with _told(console, "destroying") as tell:
             done = destroy_modules(infrastructure, module, delete_data, with_dependents, tell)
-        _show_destroyed(console, infrastructure, done)
+        _show_destroyed(console, done)
 
 
 @infra_app.command("drift")
@@ -187,7 +189,7 @@ def drift(
     from clickstream_dagster.infra.show import show_drift
 
     with plain_errors():
-        infrastructure = _infrastructure(project, region, profile, endpoint_url)
+        infrastructure = _deployed(project, region, profile, endpoint_url).infrastructure
         console = _console()
         with console.status("asking CloudFormation"):
             found = find_drift(infrastructure, module)
@@ -211,7 +213,7 @@ def outputs(
     from clickstream_dagster.infra.stacks import Stacks
 
     with plain_errors():
-        infrastructure = _infrastructure(project, region, profile, endpoint_url)
+        infrastructure = _deployed(project, region, profile, endpoint_url).infrastructure
         there = Stacks(infrastructure.access).of_project(project)
         names = [one.name for one in infrastructure.ordered(module)]
         found = {
@@ -229,15 +231,17 @@ def outputs(
         _console().print(table if found else "Nothing is applied.")
 
 
-def _infrastructure(
+def _deployed(
     project: str, region: str | None, profile: str | None, endpoint_url: str | None
-) -> "Infrastructure":
+) -> "DeployedInfrastructure":
     from clickstream_dagster.projects import deployed_infrastructure
 
     found = deployed_infrastructure(project)
     given = {"region": region, "profile": profile, "endpoint_url": endpoint_url}
     chosen = {key: value for key, value in given.items() if value is not None}
-    return replace(found, access=replace(found.access, **chosen))
+    declared = found.infrastructure
+    reached = replace(declared, access=replace(declared.access, **chosen))
+    return replace(found, infrastructure=reached)
 
 
 def _console() -> "Console":
@@ -249,8 +253,16 @@ def _console() -> "Console":
     return Console(width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=False)
 
 
-def _changed(plan: object) -> int:
-    return sum(module.state != "unchanged" for module in plan.modules)  # type: ignore[attr-defined]
+def _plan(
+    console: "Console", deployed: "DeployedInfrastructure", modules: list[str] | None
+) -> "Plan":
+    from clickstream_dagster.infra.plan import make_plan
+
+    infrastructure = deployed.infrastructure
+    with console.status("looking at the account"):
+        deployed.check_account(infrastructure.access)
+    with console.status("asking CloudFormation"):
+        return make_plan(infrastructure, modules)
 
 
 def _break(infrastructure: "Infrastructure", wanted: bool) -> None:
@@ -282,22 +294,24 @@ def _told(console: "Console", doing: str) -> "Iterator[Callable[[str, Event | st
         raise
 
 
-def _show_destroyed(console: "Console", infrastructure: "Infrastructure", done: object) -> None:
+def _show_destroyed(console: "Console", done: "Destroyed") -> None:
     from clickstream_dagster.infra.prices import kept_prices
     from clickstream_dagster.infra.show import show_kept
 
-    modules: Sequence[str] = done.modules  # type: ignore[attr-defined]
-    console.print(f"Destroyed: {', '.join(modules) or 'nothing'}.")
-    show_kept(console, done.kept, kept_prices())  # type: ignore[attr-defined]
+    console.print(f"Destroyed: {', '.join(done.modules) or 'nothing'}.")
+    show_kept(console, done.kept, kept_prices())
 
 
 def _show_cost(
-    console: "Console", infrastructure: "Infrastructure", requests_per_second: float
+    console: "Console", deployed: "DeployedInfrastructure", requests_per_second: float
 ) -> None:
     from clickstream_dagster.infra.cost import estimate
     from clickstream_dagster.infra.cost_rules import Usage
     from clickstream_dagster.infra.cost_tables import show_costs
 
-    if infrastructure.modules:
-        usage = Usage(requests_per_second=requests_per_second)
-        show_costs(console, estimate(infrastructure, usage))
+    if deployed.infrastructure.modules:
+        usage = Usage(
+            requests_per_second=requests_per_second,
+            hours_between_runs=deployed.hours_between_runs,
+        )
+        show_costs(console, estimate(deployed.infrastructure, usage))

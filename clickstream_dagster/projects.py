@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from clickstream_dagster.errors import SettingError
 
 if TYPE_CHECKING:
     from clickstream_dagster.assets.project import Project
+    from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.components import ClickstreamProject
     from clickstream_dagster.infra.infrastructure import Infrastructure
 
@@ -29,15 +31,39 @@ def deployed_project(project_id: str, otherwise: str = "") -> "Project":
     return _component(project_id, otherwise).project(deployment.root())
 
 
-def deployed_infrastructure(project_id: str) -> "Infrastructure":
+@dataclass(frozen=True)
+class DeployedInfrastructure:
+    """What a project's YAML says of its stacks, and how the account is checked for them.
+
+    `hours_between_runs` is the length of a window. `check_account` raises InfraError, with all
+    that is wrong, unless the account that it is given the access to is as the YAML needs it.
+    """
+
+    infrastructure: "Infrastructure"
+    hours_between_runs: float
+    check_account: "Callable[[S3Access], None]"
+
+
+def deployed_infrastructure(project_id: str) -> DeployedInfrastructure:
     """Give the infrastructure of the project with an id; without modules if its YAML has none.
 
     Makes no call to AWS. Raises SettingError as `deployed_project` does.
     """
+    from clickstream_dagster.components.infra_pipeline import pipeline_of, shortest_minutes
+    from clickstream_dagster.infra.checks import check_account
     from clickstream_dagster.infra.infrastructure import Infrastructure
 
-    found = _component(project_id).infrastructure()
-    return found or Infrastructure(project_id, ())
+    component = _component(project_id)
+
+    def check(access: "S3Access") -> None:
+        if component.infra is not None:
+            check_account(component.infra.values(), pipeline_of(component), access)
+
+    return DeployedInfrastructure(
+        component.infrastructure() or Infrastructure(project_id, ()),
+        shortest_minutes(component.partitions()) / 60,
+        check,
+    )
 
 
 def _component(project_id: str, otherwise: str = "") -> "ClickstreamProject":

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "deployment": set(),
     "definitions": {"defs", "deployment"},
     "ui": {"deployment"},
-    "projects": {"assets", "components", "defs", "deployment", "infra"},
+    "projects": {"assets", "batches", "components", "defs", "deployment", "infra"},
     "plain_errors": set(),
     "model_options": set(),
     "s3_options": set(),

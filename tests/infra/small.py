@@ -120,7 +120,9 @@ def main() -> None:
 
     folder, project_id, modules, *arguments = sys.argv[1:]
     small = Small(Path(folder), project_id, modules=tuple(filter(None, modules.split(","))))
-    projects.deployed_infrastructure = lambda wanted: small.infrastructure()
+    projects.deployed_infrastructure = lambda wanted: projects.DeployedInfrastructure(
+        small.infrastructure(), 1.0, lambda access: None
+    )
     app(arguments)
 
 
