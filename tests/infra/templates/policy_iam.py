@@ -1,6 +1,7 @@
 """Rules of what roles and policies allow, and to whom."""
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -19,7 +20,6 @@ from tests.infra.templates.policy import (
 
 WITHOUT_RESOURCES = {
     "athena:ListWorkGroups": "lists the work groups of the account",
-    "autoscaling:CompleteLifecycleAction": "",
     "ec2:DescribeNetworkInterfaces": "a run gets the daemon's network",
     "ecr:GetAuthorizationToken": "a token for the account's registry",
     "ecs:DescribeTaskDefinition": "Dagster looks its run's definition up",
@@ -135,8 +135,8 @@ def resources_are_named(name: str, template: Template) -> Iterator[Finding]:
 
 
 def _is_everything(place: str) -> bool:
-    parts = place.split(":", 5)
-    return len(parts) < 6 and not place.startswith("<") or place.endswith((":::*", ":*/*"))
+    plain = re.sub(r"\$\{[^}]*\}", "x", place)
+    return plain == "*" or re.fullmatch(r"arn(:[^:]*){4}:(\*/?)+", plain) is not None
 
 
 @rule

@@ -18,8 +18,8 @@ NEEDED: dict[str, Service] = {
 
 
 def found(template: str, *regions: str) -> list[str]:
-    """Give cfn-lint's findings, remarks too, a line each."""
-    settings: ManualArgs = {"regions": [*regions], "include_checks": ["I"]}
+    """Give cfn-lint's findings, a line each."""
+    settings: ManualArgs = {"regions": [*regions]}
     return [
         f"{match.rule.id} {match.linenumber}: {match.message}"
         for match in lint(template, regions=[*regions], config=settings)
