@@ -43,7 +43,7 @@ class Infra(dg.Model, dg.Resolvable):
     """The project's infrastructure on AWS. A module is made for each block that is written."""
 
     account: Annotated[
-        str | None,
+        str | int | None,  # a text of digits becomes a number where templates are filled
         describe(
             description="Account that everything is made in, in quotes; another one is refused. "
             "Default: that of the credentials.",
@@ -139,6 +139,8 @@ class Infra(dg.Model, dg.Resolvable):
                 found[name] = kind(
                     **{key: _plain(value) for key, value in block.model_dump().items()}
                 )
+        if found["account"] is not None:
+            found["account"] = str(found["account"])
         return settings.Infra(**found)
 
 

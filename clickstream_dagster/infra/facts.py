@@ -98,11 +98,12 @@ def read_facts(infra: Infra, pipeline: Pipeline, access: S3Access) -> Facts:
         for arn in asked.certificates
     }
     found["buckets"] = _buckets(access, asked)
-    if infra.arrivals is not None:
-        found["announcing"] = _announcing(access, split_s3(pipeline.raw)[0], found["buckets"])
+    raw = split_s3(pipeline.raw)[0]
+    if infra.arrivals is not None and found["buckets"].get(raw) is not None:
+        found["announcing"] = frozenset({raw} if announces(access.client(), raw) else ())
     found["secrets"] = {arn: _keys(client("secretsmanager"), arn) for arn in asked.secrets}
     if asked.kafka is not None:
-        found["kafka"] = _kafka(client("kafka"), client("ec2"), asked.kafka)
+        found["kafka"] = kafka_cluster(client("kafka"), client("ec2"), asked.kafka)
     return Facts(**found)
 
 
@@ -250,15 +251,14 @@ def _region_of(s3: Any, bucket: str) -> str | None:
     return None if place is None else named.get(place, place)
 
 
-def _announcing(access: S3Access, bucket: str, regions: Mapping[str, str | None]) -> frozenset[str]:
-    if regions.get(bucket) is None:
-        return frozenset()
+def announces(s3: Any, bucket: str) -> bool:
+    """Whether a bucket sends its events to EventBridge."""
     answer = _ask(
-        lambda: access.client().get_bucket_notification_configuration(Bucket=bucket),
+        lambda: s3.get_bucket_notification_configuration(Bucket=bucket),
         f"s3:GetBucketNotification on {bucket}",
         {},
     )
-    return frozenset({bucket} if "EventBridgeConfiguration" in answer else ())
+    return "EventBridgeConfiguration" in answer
 
 
 def _keys(secrets: Any, arn: str) -> frozenset[str] | None:
@@ -276,7 +276,8 @@ def _keys(secrets: Any, arn: str) -> frozenset[str] | None:
     return frozenset(told) if isinstance(told, dict) else frozenset()
 
 
-def _kafka(kafka: Any, ec2: Any, arn: str) -> KafkaCluster | None:
+def kafka_cluster(kafka: Any, ec2: Any, arn: str) -> KafkaCluster | None:
+    """Give what an MSK cluster is like, None for one that is not there."""
     answer = _ask(
         lambda: kafka.describe_cluster_v2(ClusterArn=arn),
         "kafka:DescribeClusterV2",

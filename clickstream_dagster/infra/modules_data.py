@@ -149,7 +149,7 @@ def orchestration(given: Given) -> Module | None:
             "DatabaseBackupDays": str(settings.database_backup_days),
             "DatabaseDeletionProtection": flag(settings.database_deletion_protection),
             "LogsBucket": bucket,
-            "LogsPrefix": f"{prefix}dagster/",
+            "LogsPrefix": f"{prefix}dagster",
             "QueueArn": given.output("arrivals", "QueueArn", bool(infra.arrivals)),
             "LakePolicyArn": given.output("processing", "LakePolicyArn", bool(infra.processing)),
             "ProcessingPolicyArn": given.output("processing", "DagsterPolicyArn", on_emr),
