@@ -1,4 +1,4 @@
-"""What is kept of a request: the sink record of docs/collector.md, made as the collector makes it."""
+"""What is kept of a request: the record that the collector would write (docs/collector.md)."""
 
 import base64
 import gzip

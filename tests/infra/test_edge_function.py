@@ -22,7 +22,9 @@ from clickstream_dagster.collector.records import Records
 FOLDER = Path(__file__).parents[2] / "infra" / "edge_function"
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 QUERY = "platform=Web&appId=shop_web&event_bundle_sequence_id=1&upload_timestamp=1795876800000"
-EVENTS = b'[{"event_type": "_page_view", "event_id": "e-1", "attributes": {"title": "caf\xc3\xa9"}}]'
+EVENTS = (
+    b'[{"event_type": "_page_view", "event_id": "e-1", "attributes": {"title": "caf\xc3\xa9"}}]'
+)
 CLOCKS = ("date", "ingest_time", "server_ingest_time", "timestamp", "rid")
 
 
@@ -208,7 +210,11 @@ def noise(size: int) -> bytes:
         ({"body": noise(900_000)}, "413", "1,024,000"),
         ({"headers": {"Content-Encoding": "br"}}, "400", "'br' is unknown"),
         ({"headers": {"Content-Encoding": "gzip"}}, "400", "no gzip"),
-        ({"body": gzip.compress(bytes(9 << 20)), "headers": {"Content-Encoding": "gzip"}}, "413", "8 MB"),
+        (
+            {"body": gzip.compress(bytes(9 << 20)), "headers": {"Content-Encoding": "gzip"}},
+            "413",
+            "8 MB",
+        ),
         ({"body": None, "method": "GET", "query": f"{QUERY}&event_type=a"}, "400", "unique_id"),
     ],
     ids=["app", "no-app", "path", "truncated", "large", "br", "damaged", "bomb", "pixel"],

@@ -12,8 +12,6 @@ from clickstream_dagster.infra.intrinsics import Values
 from clickstream_dagster.infra.module import Module, Part
 from clickstream_dagster.infra.template import Template, render, write
 
-TEMPLATES = ("storage", "ingestion", "sink-kinesis", "sink-kafka", "serverless-ingestion", "arrivals")
-
 
 @dataclass(frozen=True)
 class Network:
@@ -62,12 +60,18 @@ def known_part(template: Template, parameters: Mapping[str, str]) -> Template:
     values = Values(template, parameters)
     types = unknown(template)
     resources = {
-        name: _chosen(one, values) for name, one in template["Resources"].items() if name in made(template, parameters)
+        name: _chosen(one, values)
+        for name, one in template["Resources"].items()
+        if name in made(template, parameters)
     }
     out = {name for name, one in resources.items() if one["Type"] in types}
     while more := {name for name, one in resources.items() if _names(one) & out} - out:
         out |= more
-    kept = {name: _depending(one, resources.keys() - out) for name, one in resources.items() if name not in out}
+    kept = {
+        name: _depending(one, resources.keys() - out)
+        for name, one in resources.items()
+        if name not in out
+    }
     outputs = {
         name: one
         for name, one in template.get("Outputs", {}).items()
@@ -110,7 +114,12 @@ class Stack:
     def physical(self) -> dict[str, str]:
         """Give the physical ids of its resources by their logical ones."""
         found = self.client.describe_stack_resources(StackName=self.name)["StackResources"]
-        return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in found}
+        # moto lists what a condition leaves out as an empty entry.
+        return {
+            one["LogicalResourceId"]: one.get("PhysicalResourceId", "")
+            for one in found
+            if "LogicalResourceId" in one
+        }
 
     def update(self, template: Template, parameters: Mapping[str, str]) -> None:
         """Change it."""
@@ -145,6 +154,8 @@ def _names(value: Any) -> set[str]:
         return set().union(*map(_names, value))
     if isinstance(value, dict):
         found = _names(list(value.values()))
+        if isinstance(value.get("Fn::Sub"), list):
+            found -= set(value["Fn::Sub"][1])
         if isinstance(value.get("Ref"), str):
             found.add(value["Ref"])
         if isinstance(value.get("Fn::GetAtt"), list):

@@ -74,7 +74,9 @@ def test_the_table_has_a_column_for_each_field_of_the_record() -> None:
 
 
 def test_is_of_the_region_of_edge_functions() -> None:
-    (rule,) = template_of("serverless-ingestion")["Rules"]["EdgeFunctionsAreOfOneRegion"]["Assertions"]
+    (rule,) = template_of("serverless-ingestion")["Rules"]["EdgeFunctionsAreOfOneRegion"][
+        "Assertions"
+    ]
     assert rule["Assert"] == {"Fn::Equals": [{"Ref": "AWS::Region"}, "us-east-1"]}
 
 

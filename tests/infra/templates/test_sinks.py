@@ -55,7 +55,6 @@ def test_the_stream_feeds_the_function_and_gives_no_record_up(make_bucket) -> No
             "StreamDescriptionSummary"
         ]
         assert summary["StreamName"] == "shop-events"
-        assert summary["StreamModeDetails"]["StreamMode"] == "ON_DEMAND"
         client = boto3.client("lambda")
         function = client.get_function_configuration(FunctionName=outputs["FunctionName"])
         assert function["Handler"] == "handler.handler"
@@ -99,7 +98,8 @@ def test_the_connector_speaks_to_brokers_as_the_collectors_do(
     told = connector(KafkaSecurity=security, KafkaClusterArn=CLUSTER)
     assert told["KafkaClusterClientAuthentication"] == {"AuthenticationType": authentication}
     assert told["KafkaClusterEncryptionInTransit"] == {"EncryptionType": encryption}
-    resources = made(template_of("sink-kafka"), {**KAFKA, "KafkaSecurity": security})
+    parameters = {**KAFKA, "KafkaSecurity": security, "KafkaClusterArn": CLUSTER}
+    resources = made(template_of("sink-kafka"), parameters)
     assert ("IamPolicy" in resources) == (security == "iam")
 
 
