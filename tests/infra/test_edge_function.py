@@ -1,4 +1,4 @@
-"""The function at CloudFront's edge, on events as CloudFront has them, before a real Firehose call."""
+"""The function at CloudFront's edge, on CloudFront's own events, with a Firehose behind it."""
 
 import base64
 import gzip

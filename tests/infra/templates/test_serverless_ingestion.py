@@ -1,9 +1,11 @@
-"""The template of ingestion without machines: what CloudFront, its function and Firehose are told."""
+"""The template of serverless ingestion: what CloudFront, its function and Firehose are told."""
 
+import json
 from typing import Any
 
 import pytest
 
+from clickstream_dagster.collector.records import Records
 from tests.infra.templates.deployed import deployed, known_part, made, template_of
 
 PARAMETERS = {
@@ -62,10 +64,6 @@ def test_firehose_writes_parquet_of_the_table_and_raw_files_every_quarter_of_an_
 
 
 def test_the_table_has_a_column_for_each_field_of_the_record() -> None:
-    from clickstream_dagster.collector.records import Records
-
-    import json
-
     line = Records(take_fake_ip=False).line(
         "r", "POST", "/collect", "", {"fakeIp": "1.1.1.1", "upload_timestamp": "1"}, "", None, "[]"
     )

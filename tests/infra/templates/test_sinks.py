@@ -104,7 +104,7 @@ def test_the_connector_speaks_to_brokers_as_the_collectors_do(
 
 
 def test_the_connector_is_that_of_the_documented_call() -> None:
-    """The template says what infra/kafka/s3_sink_connector.json says, for MSK Connect's own call."""
+    """It says what infra/kafka/s3_sink_connector.json does, for MSK Connect's own call."""
     documented = json.loads((ROOT / "infra" / "kafka" / "s3_sink_connector.json").read_text())
     said = connector()["ConnectorConfiguration"]
     values = {
