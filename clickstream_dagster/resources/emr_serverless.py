@@ -69,7 +69,7 @@ class EmrServerlessEngine:
         from clickstream_dagster.processing.counters import BatchCounters
 
         if self.stacks is not None:
-            return self._of_stack(self.stacks).process(context, settings, manifest, address)
+            return self.of_stack(self.stacks).process(context, settings, manifest, address)
         artifacts = Artifacts(self.artifacts, self.s3)
         package = artifacts.package(self.package)
         name = f"{settings.project_id}-{settings.batch}"
@@ -127,7 +127,8 @@ class EmrServerlessEngine:
             "write there; the batch is committed, and running it again changes nothing"
         )
 
-    def _of_stack(self, stacks: StackOutputs) -> "EmrServerlessEngine":
+    def of_stack(self, stacks: StackOutputs) -> "EmrServerlessEngine":
+        """Give the engine with the ids that the project's stack tells. Raises StackError."""
         return replace(
             self,
             application_id=stacks.get("processing", "ApplicationId"),

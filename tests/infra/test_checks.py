@@ -469,9 +469,10 @@ def test_a_cluster_of_msk_is_read(account):
 )
 def test_what_may_not_be_asked_is_told_with_the_right(aws, code, message):
     kafka = boto3.client("kafka", region_name=REGION)
-    with Stubber(kafka) as stub, pytest.raises(InfraError, match=message):
+    with Stubber(kafka) as stub:
         stub.add_client_error("describe_cluster_v2", code)
-        kafka_cluster(kafka, None, CLUSTER)
+        with pytest.raises(InfraError, match=message):
+            kafka_cluster(kafka, None, CLUSTER)
 
 
 def test_a_cluster_that_is_not_there_is_none(aws):
