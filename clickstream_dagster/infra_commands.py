@@ -258,11 +258,8 @@ def _plan(
 ) -> "Plan":
     from clickstream_dagster.infra.plan import make_plan
 
-    infrastructure = deployed.infrastructure
-    with console.status("looking at the account"):
-        deployed.check_account(infrastructure.access)
-    with console.status("asking CloudFormation"):
-        return make_plan(infrastructure, modules)
+    with console.status("asking AWS"):
+        return make_plan(deployed.infrastructure, modules)
 
 
 def _break(infrastructure: "Infrastructure", wanted: bool) -> None:

@@ -13,7 +13,6 @@ from clickstream_dagster.errors import SettingError
 
 if TYPE_CHECKING:
     from clickstream_dagster.assets.project import Project
-    from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.components import ClickstreamProject
     from clickstream_dagster.infra.infrastructure import Infrastructure
 
@@ -33,15 +32,10 @@ def deployed_project(project_id: str, otherwise: str = "") -> "Project":
 
 @dataclass(frozen=True)
 class DeployedInfrastructure:
-    """What a project's YAML says of its stacks, and how the account is checked for them.
-
-    `hours_between_runs` is the length of a window. `check_account` raises InfraError, with all
-    that is wrong, unless the account that it is given the access to is as the YAML needs it.
-    """
+    """What a project's YAML says of its stacks. `hours_between_runs` is the length of a window."""
 
     infrastructure: "Infrastructure"
     hours_between_runs: float
-    check_account: "Callable[[S3Access], None]"
 
 
 def deployed_infrastructure(project_id: str) -> DeployedInfrastructure:
@@ -49,20 +43,14 @@ def deployed_infrastructure(project_id: str) -> DeployedInfrastructure:
 
     Makes no call to AWS. Raises SettingError as `deployed_project` does.
     """
-    from clickstream_dagster.components.infra_pipeline import pipeline_of, shortest_minutes
-    from clickstream_dagster.infra.checks import check_account
+    from clickstream_dagster.components.infra_pipeline import aws_access, shortest_minutes
     from clickstream_dagster.infra.infrastructure import Infrastructure
 
     component = _component(project_id)
-
-    def check(access: "S3Access") -> None:
-        if component.infra is not None:
-            check_account(component.infra.values(), pipeline_of(component), access)
-
+    # Stacks of a block that was taken out of the YAML can still be taken away.
+    none = Infrastructure(project_id, (), aws_access(component))
     return DeployedInfrastructure(
-        component.infrastructure() or Infrastructure(project_id, ()),
-        shortest_minutes(component.partitions()) / 60,
-        check,
+        component.infrastructure() or none, shortest_minutes(component.partitions()) / 60
     )
 
 
