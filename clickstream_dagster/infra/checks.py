@@ -109,6 +109,11 @@ def _zone_faults(infra: Infra, pipeline: Pipeline, facts: Facts) -> Iterator[str
                 f"infra.network.{key}: all are in {_listed(zones)}: write subnets of {_ZONES} "
                 "availability zones or more"
             )
+    if infra.ingestion is not None and 1 < len(private) < len(network.private_subnets):
+        yield (
+            f"infra.network.private_subnets: some share one of {_listed(private)}: write one "
+            "subnet in each zone, since the collectors' spool has one address there"
+        )
     if infra.ingestion is None or infra.ingestion.internal or not public or not private:
         return
     if public != private:

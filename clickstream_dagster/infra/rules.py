@@ -20,6 +20,7 @@ LONGEST_PROJECT_ID = 40
 """AWS's names that begin with the project's, as that of a stack or an application, end by 64."""
 
 _ZONES = 2
+_MOST_ZONES = 3  # The collectors' spool has an address in each
 
 
 def rule_faults(infra: Infra, pipeline: Pipeline) -> list[str]:
@@ -115,6 +116,11 @@ def _network_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
                 f"infra.network.{key}: {len(set(subnets))} of them: write {_ZONES} or more, in "
                 f"{_ZONES} availability zones or more"
             )
+    if infra.ingestion is not None and len(set(network.private_subnets)) > _MOST_ZONES:
+        yield (
+            f"infra.network.private_subnets: {len(set(network.private_subnets))} of them: write "
+            f"{_ZONES} or {_MOST_ZONES} for ingestion, each in a zone of its own"
+        )
     both = sorted(set(network.public_subnets) & set(network.private_subnets))
     if both:
         yield (

@@ -126,6 +126,11 @@ RULES = [
         subnets(**IN_TWO_ZONES),
         "infra.redshift.subnets: they are in us-east-1a, us-east-1b: Redshift Serverless needs 3",
     ),
+    (
+        QUICKSTART,
+        subnets(**IN_TWO_ZONES),
+        "infra.network.private_subnets: some share one of us-east-1a, us-east-1b: write one subn",
+    ),
     (EVERYTHING, replace(GOOD, groups={}), f"access_security_groups: {GROUP} is not there: write"),
     (
         EVERYTHING,

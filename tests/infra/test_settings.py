@@ -90,6 +90,11 @@ RULES = [
     ("infra.network.vpc_id", "default", "infra.network.vpc_id 'default': write the id of a VPC"),
     ("infra.network.public_subnets", PUBLIC[:1], "public_subnets: 1 of them: write 2 or more"),
     ("infra.network.private_subnets", PRIVATE[:1], "private_subnets: 1 of them: write 2 or more"),
+    (
+        "infra.network.private_subnets",
+        [*PRIVATE, "subnet-000000000000000d2"],
+        "infra.network.private_subnets: 4 of them: write 2 or 3 for ingestion, each in a zone",
+    ),
     ("infra.network.private_subnets", ["a", "b"], "infra.network.private_subnets 'a': write the"),
     ("infra.network.public_subnets", [*PUBLIC, PUBLIC[0]], "public_subnets has a subnet twice"),
     ("infra.network.public_subnets", PRIVATE, "is in public_subnets, too: write subnets without"),
