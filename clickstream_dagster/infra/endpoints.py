@@ -44,8 +44,8 @@ def _of_collectors(infra: Infra, pipeline: Pipeline) -> frozenset[str]:
 
 
 def _of_dagster(infra: Infra, pipeline: Pipeline) -> frozenset[str]:
-    """Give what Dagster's tasks call; its database has its password in Secrets Manager."""
-    needed = {"secretsmanager", "sts"}
+    """Give what Dagster's tasks call; ids come from stacks, the database's password of a secret."""
+    needed = {"cloudformation", "secretsmanager", "sts"}
     if infra.processing is not None:
         needed.add("glue")
         if pipeline.engine == "emr_serverless":
@@ -53,8 +53,11 @@ def _of_dagster(infra: Infra, pipeline: Pipeline) -> frozenset[str]:
     if infra.arrivals is not None:
         needed.add("sqs")
     if infra.redshift is not None:
-        on_cluster = pipeline.redshift is not None and pipeline.redshift.cluster is not None
-        needed |= {"redshift-data", "redshift" if on_cluster else "redshift-serverless"}
+        needed.add("redshift-data")
+        block, own = pipeline.redshift, not infra.redshift.existing and infra.redshift.new_namespace
+        # With a secret of its own dbt signs in without asking for credentials.
+        if block is not None and block.secret_arn is None and not own:
+            needed.add("redshift" if block.cluster is not None else "redshift-serverless")
     if infra.athena:
         needed.add("athena")
     return frozenset(needed)

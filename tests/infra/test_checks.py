@@ -204,7 +204,8 @@ def test_isolated_subnets_need_an_endpoint_of_each_service():
 def test_dagster_in_isolated_subnets_needs_those_of_what_it_calls():
     there = replace(subnets(**ISOLATED), endpoints=ALWAYS | {"kinesis-streams", "secretsmanager"})
     (missing,) = told(EVERYTHING, there)
-    assert "athena, emr-serverless, glue, redshift-data, redshift-serverless, sqs, sts" in missing
+    wanted = "athena, cloudformation, emr-serverless, glue, redshift-data, sqs, sts"
+    assert f"lacks VPC endpoints of {wanted}: make them" in missing
 
 
 def test_one_isolated_subnet_is_enough_to_need_them():
