@@ -1,5 +1,6 @@
 """A project's stacks on AWS as assets: materialising one applies it, a check tells its drift."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 
 import dagster as dg
@@ -47,11 +48,13 @@ def with_infrastructure(
     Nothing but the edges of the other assets changes.
     """
     upstream = _upstream(project, infrastructure)
-    mapped = defs.map_asset_specs(
-        func=lambda spec: (
-            spec.merge_attributes(deps=upstream[spec.key]) if spec.key in upstream else spec
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        mapped = defs.map_asset_specs(
+            func=lambda spec: (
+                spec.merge_attributes(deps=upstream[spec.key]) if spec.key in upstream else spec
+            )
         )
-    )
     return dg.Definitions.merge(
         mapped,
         dg.Definitions(

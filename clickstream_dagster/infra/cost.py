@@ -47,6 +47,6 @@ def estimate(infrastructure: Infrastructure, usage: Usage | None = None) -> Cost
         {
             module: by_rate[rate]
             for module, by_rate in listed["reference"].items()
-            if rate in by_rate
+            if rate in by_rate and any(module == one.name for one in infrastructure.modules)
         },
     )

@@ -159,8 +159,9 @@ def _work(edge: CloudFormationEdge, made: Any, stack: Any) -> None:
     for one in made.changes:
         name, kind = one.logical_resource_id, one.resource_type
         if name in edge.failing and one.action != "Remove":
+            word = "creation" if act == "CREATE" else "update"
             _event(
-                stack, f"{act}_FAILED", f"Resource {act.lower()} cancelled", "Other", "AWS::X::Y"
+                stack, f"{act}_FAILED", f"Resource {word} cancelled", "Other", "AWS::X::Y"
             )
             reason = edge.failing[name]
             _event(stack, f"{act}_FAILED", reason, name, kind)

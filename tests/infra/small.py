@@ -121,7 +121,7 @@ def main() -> None:
     folder, project_id, modules, *arguments = sys.argv[1:]
     small = Small(Path(folder), project_id, modules=tuple(filter(None, modules.split(","))))
     projects.deployed_infrastructure = lambda wanted: projects.DeployedInfrastructure(
-        small.infrastructure(), 1.0, lambda access: None
+        small.infrastructure(), 1.0
     )
     app(arguments)
 
