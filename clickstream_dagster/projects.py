@@ -118,7 +118,7 @@ def _fault(error: Exception, folder: Path) -> str:
     faults = [
         ": ".join(
             [
-                *filter(None, [".".join(str(part) for part in fault["loc"])]),
+                *filter(None, [".".join(_keys(fault["loc"]))]),
                 fault["msg"].removeprefix(_PREFIX),
             ]
         )
@@ -127,3 +127,8 @@ def _fault(error: Exception, folder: Path) -> str:
         if fault["type"] != "string_type" or len(cause.errors()) == 1
     ]
     return where + "; ".join(faults)
+
+
+def _keys(location: tuple[int | str, ...]) -> list[str]:
+    """Give the keys of a place in a YAML, without the models that pydantic names between."""
+    return [str(part) for part in location if not str(part).endswith("Model")]
