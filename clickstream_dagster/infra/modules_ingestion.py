@@ -180,8 +180,8 @@ def _collector(given: Given, settings: Ingestion) -> dict[str, Value]:
         "Dev": flag(collector.dev),
         "BufferMb": f"{collector.segment_bytes / (1 << 20):g}",
         "BufferSeconds": f"{collector.segment_seconds:g}",
-        "TokenIssuer": collector.oidc.issuer if collector.oidc else "",
-        "TokenAudience": collector.oidc.audience if collector.oidc else "",
+        "OidcIssuer": collector.oidc.issuer if collector.oidc else "",
+        "OidcAudience": collector.oidc.audience if collector.oidc else "",
         "WriteKeysSecretArn": settings.write_keys_secret_arn or "",
     }
 

@@ -44,6 +44,8 @@ KEPT = {
 
 MAY_GO = {
     ("observability.yaml", "TopicKey"): "encrypts messages on their way, and nothing that is kept",
+    ("serverless-ingestion.yaml", "Database"): "has one table, which the template makes anew",
+    ("serverless-ingestion.yaml", "Table"): "its columns are in the template, its files stay",
 }
 
 _STAY = {"Retain", "RetainExceptOnCreate", "Snapshot"}

@@ -158,7 +158,7 @@ def test_asks_for_write_keys_of_the_secret(vpc: Network, make_bucket, tmp_path) 
             {"kms_key_id": KEY_ARN, "dev": True, "path": "/c", "sync": "interval"},
         ),
         (
-            {"TokenIssuer": "https://id.example.com", "TokenAudience": "clickstream"},
+            {"OidcIssuer": "https://id.example.com", "OidcAudience": "clickstream"},
             {"oidc_issuer": "https://id.example.com", "oidc_audience": "clickstream"},
         ),
         (

@@ -238,15 +238,16 @@ def test_an_internal_endpoint_is_in_the_private_subnets() -> None:
 
 def test_nobody_but_the_load_balancer_reaches_collectors_and_nobody_but_they_the_spool() -> None:
     resources = chosen()
-    for name, port, source in (
-        ("TaskSecurityGroup", 8088, "LoadBalancerSecurityGroup"),
-        ("SpoolSecurityGroup", 2049, "TaskSecurityGroup"),
+    assert {"TaskSecurityGroup", "SpoolSecurityGroup"} <= set(resources)
+    written = template_of("ingestion")["Resources"]
+    (spool,) = written["SpoolSecurityGroup"]["Properties"]["SecurityGroupIngress"]
+    assert "SecurityGroupIngress" not in written["TaskSecurityGroup"]["Properties"]
+    for ingress, port, source in (
+        (written["TaskFromLoadBalancer"]["Properties"], 8088, "LoadBalancerSecurityGroup"),
+        (spool, 2049, "TaskSecurityGroup"),
     ):
-        written = template_of("ingestion")["Resources"][name]["Properties"]
-        (ingress,) = written["SecurityGroupIngress"]
         assert (ingress["FromPort"], ingress["ToPort"]) == (port, port)
         assert ingress["SourceSecurityGroupId"] == {"Fn::GetAtt": [source, "GroupId"]}
-        assert name in resources
 
 
 def test_a_failed_deployment_is_rolled_back_and_the_fleet_follows_the_cpu() -> None:
