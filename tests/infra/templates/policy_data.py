@@ -128,7 +128,7 @@ def data_outlives_its_stack(name: str, template: Template) -> Iterator[Finding]:
 
 @rule
 def logs_end(name: str, template: Template) -> Iterator[Finding]:
-    """Every log is kept for some time and no longer, and nobody writes to a log of his own making."""
+    """Every log is kept for some time and no longer, and everybody writes to one of them."""
     for resource, body in resources(template, "AWS::Logs::LogGroup"):
         if "RetentionInDays" not in properties(body):
             yield Finding(resource, "keeps logs for ever: set RetentionInDays")

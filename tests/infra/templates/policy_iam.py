@@ -42,7 +42,12 @@ WITHOUT_SOURCE = {
 """Services that don't tell for whom they take a role."""
 
 _SOURCES = ("aws:SourceAccount", "aws:SourceArn", "sts:ExternalId")
-_IDENTITY = ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy", "AWS::IAM::Policy")
+_IDENTITY = (
+    "AWS::IAM::Role",
+    "AWS::IAM::ManagedPolicy",
+    "AWS::IAM::RolePolicy",
+    "AWS::IAM::Policy",
+)
 _RESOURCE = (
     "AWS::S3::BucketPolicy",
     "AWS::SQS::QueuePolicy",
@@ -105,10 +110,10 @@ def actions_are_named(name: str, template: Template) -> Iterator[Finding]:
             continue
         to_account = text_of(statement.get("Principal", {}).get("AWS", "")).endswith(":root")
         for action in listed(statement.get("Action", "*")):
-            if action.endswith(":*") or action == "*":
-                # What an account's own policies say of a key holds only with this statement.
-                if not (action == "kms:*" and to_account):
-                    yield Finding(resource, f"allows {action}: name each action")
+            # What an account's own policies say of a key holds only with this statement.
+            usual = action == "kms:*" and to_account
+            if (action.endswith(":*") or action == "*") and not usual:
+                yield Finding(resource, f"allows {action}: name each action")
 
 
 @rule
@@ -180,7 +185,9 @@ def callers_are_limited(name: str, template: Template) -> Iterator[Finding]:
             yield Finding(resource, "lets everybody in")
         elif isinstance(principal, dict) and "Service" in principal:
             keys = {key for one in statement.get("Condition", {}).values() for key in one}
-            if not any("source" in key.lower() or "encryptioncontext" in key.lower() for key in keys):
+            if not any(
+                "source" in key.lower() or "encryptioncontext" in key.lower() for key in keys
+            ):
                 yield Finding(resource, f"lets {principal['Service']} in for anybody")
     for resource, body in resources(template, "AWS::Lambda::Permission"):
         if not {"SourceArn", "SourceAccount"} & properties(body).keys():

@@ -61,7 +61,7 @@ def _open_rule(
         yield Finding(resource, "lets the internet in")
     if str(ingress.get("IpProtocol")) == "-1":
         yield Finding(resource, "lets every protocol in: name protocol and ports")
-    if not any(key.startswith("Source") or key.startswith("Cidr") for key in ingress):
+    if not any(key.startswith(("Source", "Cidr")) for key in ingress):
         yield Finding(resource, "lets in from nowhere that is named")
 
 

@@ -28,7 +28,9 @@ def allowing(**statement: Any) -> dict[str, Any]:
     """Give a policy with one statement."""
     return resource(
         "AWS::IAM::ManagedPolicy",
-        PolicyDocument={"Statement": [{"Effect": "Allow", "Resource": "arn:a:b:c:d:e", **statement}]},
+        PolicyDocument={
+            "Statement": [{"Effect": "Allow", "Resource": "arn:a:b:c:d:e", **statement}]
+        },
     )
 
 
@@ -76,9 +78,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         "actions_are_named",
         resource(
             "AWS::KMS::Key",
-            KeyPolicy={
-                "Statement": [{"Effect": "Allow", "Principal": SERVICE, "Action": "kms:*"}]
-            },
+            KeyPolicy={"Statement": [{"Effect": "Allow", "Principal": SERVICE, "Action": "kms:*"}]},
         ),
         "allows kms:*",
     ),
@@ -127,14 +127,18 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         "everybody",
     ),
     ("callers_are_limited", resource("AWS::Lambda::Permission"), "add SourceArn"),
-    ("roles_can_be_bounded", resource("AWS::IAM::Role", AssumeRolePolicyDocument={"Statement": []}),
-     "PermissionsBoundary"),
-    *(
-        ("data_is_encrypted", resource(kind), "not encrypted")
-        for kind in policy_data.ENCRYPTED_BY
+    (
+        "roles_can_be_bounded",
+        resource("AWS::IAM::Role", AssumeRolePolicyDocument={"Statement": []}),
+        "PermissionsBoundary",
     ),
+    *(("data_is_encrypted", resource(kind), "not encrypted") for kind in policy_data.ENCRYPTED_BY),
     ("data_is_encrypted", resource("AWS::SQS::Queue", SqsManagedSseEnabled=False), "not encrypted"),
-    ("data_is_encrypted", resource("AWS::RDS::DBInstance", StorageEncrypted=False), "not encrypted"),
+    (
+        "data_is_encrypted",
+        resource("AWS::RDS::DBInstance", StorageEncrypted=False),
+        "not encrypted",
+    ),
     (
         "data_is_encrypted",
         resource(
@@ -189,10 +193,17 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("only_tls_gets_in", resource("AWS::S3::Bucket"), "without TLS"),
     ("only_tls_gets_in", resource("AWS::SQS::Queue"), "without TLS"),
     ("only_tls_gets_in", resource("AWS::SNS::Topic"), "without TLS"),
-    *(("data_outlives_its_stack", resource(kind), "set DeletionPolicy") for kind in policy_data.KEPT),
+    *(
+        ("data_outlives_its_stack", resource(kind), "set DeletionPolicy")
+        for kind in policy_data.KEPT
+    ),
     (
         "data_outlives_its_stack",
-        {**resource("AWS::S3::Bucket"), "DeletionPolicy": "Retain", "UpdateReplacePolicy": "Delete"},
+        {
+            **resource("AWS::S3::Bucket"),
+            "DeletionPolicy": "Retain",
+            "UpdateReplacePolicy": "Delete",
+        },
         "set UpdateReplacePolicy",
     ),
     ("logs_end", resource("AWS::Logs::LogGroup"), "for ever"),
@@ -201,7 +212,11 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("nothing_comes_in", group(**TCP, CidrIp="0.0.0.0/0"), "internet"),
     ("nothing_comes_in", group(**TCP, CidrIpv6="::/0"), "internet"),
     ("nothing_comes_in", group(**TCP, CidrIp={"Ref": "Unknown"}), "internet"),
-    ("nothing_comes_in", group(**TCP, CidrIp={"Fn::If": ["A", "10.0.0.0/8", "0.0.0.0/0"]}), "inter"),
+    (
+        "nothing_comes_in",
+        group(**TCP, CidrIp={"Fn::If": ["A", "10.0.0.0/8", "0.0.0.0/0"]}),
+        "inter",
+    ),
     ("nothing_comes_in", group(IpProtocol="-1", CidrIp="10.0.0.0/8"), "every protocol"),
     ("nothing_comes_in", group(**TCP), "nowhere"),
     ("nothing_comes_in", resource("AWS::EC2::SecurityGroup"), "lets everything out"),
@@ -304,7 +319,7 @@ def test_no_exception_is_left_over() -> None:
     for name, groups in policy_network.OPEN.items():
         assert groups <= written(name)["Resources"].keys()
     for name, key in policy_data.MAY_GO:
-        assert written(name)["Resources"][key]["DeletionPolicy"] == "Delete"
+        assert written(name)["Resources"][key].get("DeletionPolicy", "Delete") == "Delete"
 
 
 @pytest.mark.parametrize("name", NAMES)
