@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clickstream_dagster.infra.infrastructure import Infrastructure
 
 _COMPONENT = re.compile(r"Error while loading component (.+?)(?:\[\d+\])?:")
+_MODEL = re.compile(r"\.[A-Z]\w*Model\b")
 _PREFIX = "Value error, "  # of pydantic
 _OR_OPTIONS = ", or say all with --sink and --app-id"
 
@@ -118,7 +119,7 @@ def _fault(error: Exception, folder: Path) -> str:
     faults = [
         ": ".join(
             [
-                *filter(None, [".".join(_keys(fault["loc"]))]),
+                *filter(None, [_key(fault["loc"])]),
                 fault["msg"].removeprefix(_PREFIX),
             ]
         )
@@ -129,6 +130,6 @@ def _fault(error: Exception, folder: Path) -> str:
     return where + "; ".join(faults)
 
 
-def _keys(location: tuple[int | str, ...]) -> list[str]:
-    """Give the keys of a place in a YAML, without the models that pydantic names between."""
-    return [str(part) for part in location if not str(part).endswith("Model")]
+def _key(location: tuple[int | str, ...]) -> str:
+    """Give the place of a key in a YAML, without the models that pydantic names between."""
+    return _MODEL.sub("", ".".join(str(part) for part in location))
