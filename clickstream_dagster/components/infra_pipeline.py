@@ -49,6 +49,7 @@ def pipeline_of(project: "ClickstreamProject") -> Pipeline:
         queue=project.arrivals.mode == "sqs",
         queue_url=project.arrivals.queue_url,
         engine=project.engine,
+        duckdb="duckdb" in blocks,
         emr=_emr(project.emr_serverless) if project.emr_serverless else None,
         redshift=_redshift(redshift) if redshift else None,
         athena=_athena(athena, project.project_id) if athena else None,

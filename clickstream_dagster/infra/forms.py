@@ -59,7 +59,6 @@ IMAGE = _form(
     "registry/name:tag or registry/name@sha256:digest, as "
     "123456789012.dkr.ecr.eu-west-1.amazonaws.com/clickstream-collector:1.0",
 )
-CIDR = _form(r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}", "a range of IPv4 addresses, as 203.0.113.0/24")
 TLS_POLICY = _form(
     r"ELBSecurityPolicy-.+",
     "a TLS policy of load balancers, as ELBSecurityPolicy-TLS13-1-2-2021-06",

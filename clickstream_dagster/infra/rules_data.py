@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from clickstream_dagster.batches.objects import split_s3
 from clickstream_dagster.infra import forms
-from clickstream_dagster.infra.rules_ingestion import task_faults
+from clickstream_dagster.infra.rules_ingestion import same_region, task_faults
 from clickstream_dagster.infra.settings import Infra, Pipeline, Redshift, RedshiftBlock
 from clickstream_dagster.infra.wanted import places, security_groups
 
@@ -27,7 +27,7 @@ def data_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
             "infra.athena: the models need the block, too: write warehouses: "
             "[{engine: athena, ...}]"
         )
-    yield from _orchestration_faults(infra)
+    yield from _orchestration_faults(infra, pipeline)
     if infra.observability is not None:
         emails = infra.observability.emails
         yield from forms.EMAIL.faults("infra.observability.emails", *emails)
@@ -56,7 +56,9 @@ def _storage_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
             + " and ".join(f"{key}: s3://bucket/prefix" for key in missing)
         )
     yield from _expiry_faults(infra, pipeline)
-    yield from forms.KEY.faults("infra and s3.kms_key_id", pipeline.s3.kms_key_id)
+    key = "infra and s3.kms_key_id"
+    yield from forms.KEY.faults(key, pipeline.s3.kms_key_id)
+    yield from same_region(pipeline.s3.kms_key_id, key, pipeline)
     storage = infra.storage
     if storage is not None and storage.kms_key and pipeline.s3.kms_key_id is not None:
         yield (
@@ -131,7 +133,7 @@ def _redshift_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
     key = "infra.redshift and database of the warehouse"
     yield from forms.DATABASE.faults(key, block.database)
     if settings.existing:
-        yield from _existing_faults(settings, block)
+        yield from _existing_faults(settings, block, pipeline)
         return
     yield from forms.WORKGROUP.faults("infra.redshift and workgroup", block.workgroup)
     if block.cluster is not None:
@@ -164,9 +166,11 @@ def _redshift_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
         )
 
 
-def _existing_faults(settings: Redshift, block: RedshiftBlock) -> Iterator[str]:
+def _existing_faults(settings: Redshift, block: RedshiftBlock, pipeline: Pipeline) -> Iterator[str]:
     """Yield what is wrong where the warehouse is there already."""
-    yield from forms.WORKGROUP_ARN.faults("infra.redshift.workgroup_arn", settings.workgroup_arn)
+    key = "infra.redshift.workgroup_arn"
+    yield from forms.WORKGROUP_ARN.faults(key, settings.workgroup_arn)
+    yield from same_region(settings.workgroup_arn, key, pipeline)
     if block.workgroup is None and block.cluster is None:
         yield (
             "infra.redshift.existing: the warehouse that is there has a name: write workgroup or "
@@ -183,10 +187,21 @@ def _existing_faults(settings: Redshift, block: RedshiftBlock) -> Iterator[str]:
         )
 
 
-def _orchestration_faults(infra: Infra) -> Iterator[str]:
+def _orchestration_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
     settings = infra.orchestration
     if settings is None:
         return
+    if pipeline.duckdb:
+        yield (
+            "infra.orchestration and warehouses: a DuckDB file goes with its task: write redshift, "
+            "athena, or warehouses: []"
+        )
+    if pipeline.s3.profile is not None:
+        yield (
+            "infra.orchestration and s3.profile: Dagster's tasks have a role and no profiles: "
+            "leave "
+            "it out, and set AWS_PROFILE, or give --profile, where you apply"
+        )
     yield from forms.IMAGE.faults("infra.orchestration.image", settings.image)
     database = settings.database_class
     yield from forms.DATABASE_CLASS.faults("infra.orchestration.database_class", database)

@@ -4,6 +4,7 @@ Follows seed 000, "Ingestion endpoint" and "Data sink", and seed 002.
 """
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network
 
 from clickstream_dagster.batches.objects import S3_SCHEME
 from clickstream_dagster.infra import forms
@@ -58,6 +59,15 @@ def task_faults(block: str, prefix: str, cpu: int, memory_mb: int) -> Iterator[s
         )
 
 
+def same_region(arn: str | None, key: str, pipeline: Pipeline) -> Iterator[str]:
+    """Yield what is wrong with an ARN that names another region than the project's."""
+    region = pipeline.s3.region
+    if arn is None or region is None or arn.count(":") < 5:
+        return
+    if forms.region_of(arn) != region:
+        yield (f"{key} is in {forms.region_of(arn)}: write the ARN of one in s3.region, {region}")
+
+
 def _server_faults(settings: Ingestion) -> Iterator[str]:
     yield from forms.IMAGE.faults("infra.ingestion.image", settings.image)
     if settings.min_tasks > settings.max_tasks:
@@ -98,9 +108,9 @@ def _endpoint_faults(settings: Ingestion, pipeline: Pipeline) -> Iterator[str]:
             "their way: "
             "write domain and certificate_arn, or acknowledge_http: true"
         )
-    yield from _same_region(settings.certificate_arn, "infra.ingestion.certificate_arn", pipeline)
+    yield from same_region(settings.certificate_arn, "infra.ingestion.certificate_arn", pipeline)
     yield from forms.SECRET.faults("infra.ingestion.oidc_secret_arn", settings.oidc_secret_arn)
-    yield from _same_region(settings.oidc_secret_arn, "infra.ingestion.oidc_secret_arn", pipeline)
+    yield from same_region(settings.oidc_secret_arn, "infra.ingestion.oidc_secret_arn", pipeline)
     if settings.oidc_secret_arn is not None and not https:
         yield (
             "infra.ingestion.oidc_secret_arn: OIDC needs HTTPS: write domain and certificate_arn, "
@@ -108,7 +118,7 @@ def _endpoint_faults(settings: Ingestion, pipeline: Pipeline) -> Iterator[str]:
             "leave it out"
         )
     yield from forms.TLS_POLICY.faults("infra.ingestion.tls_policy", settings.tls_policy)
-    yield from forms.CIDR.faults("infra.ingestion.ingress_cidr", settings.ingress_cidr)
+    yield from _cidr_faults("infra.ingestion.ingress_cidr", settings.ingress_cidr)
     yield from forms.PATH.faults("infra.ingestion and collector.path", pipeline.collector.path)
     if settings.internal and settings.global_accelerator:
         yield (
@@ -124,6 +134,13 @@ def _endpoint_faults(settings: Ingestion, pipeline: Pipeline) -> Iterator[str]:
             f"{rules} rules of the load balancer: have AWS raise the quota and write what it is, "
             "or write collector.any_app: true"
         )
+
+
+def _cidr_faults(key: str, value: str) -> Iterator[str]:
+    try:
+        IPv4Network(value)
+    except ValueError as error:
+        yield f"{key} {value!r}: {error}: write a range of addresses, as 203.0.113.0/24"
 
 
 def _collector_faults(infra: Infra, settings: Ingestion, pipeline: Pipeline) -> Iterator[str]:
@@ -151,7 +168,7 @@ def _collector_faults(infra: Infra, settings: Ingestion, pipeline: Pipeline) -> 
     }
     for key, arn in secrets.items():
         yield from forms.SECRET.faults(key, arn)
-        yield from _same_region(arn, key, pipeline)
+        yield from same_region(arn, key, pipeline)
     scram = pipeline.sink == "kafka" and pipeline.collector.sink_settings.kafka.security == "scram"
     if scram and settings.kafka_secret_arn is None:
         yield (
@@ -193,8 +210,15 @@ def _sink_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
 def _kafka_faults(settings: Kafka, pipeline: Pipeline) -> Iterator[str]:
     security = pipeline.collector.sink_settings.kafka.security
     yield from forms.CLUSTER.faults("infra.kafka.cluster_arn", settings.cluster_arn)
-    yield from _same_region(settings.cluster_arn, "infra.kafka.cluster_arn", pipeline)
+    yield from same_region(settings.cluster_arn, "infra.kafka.cluster_arn", pipeline)
     yield from forms.GROUP.faults("infra.kafka.security_group", settings.security_group)
+    ports = sorted({broker.rpartition(":")[2] for broker in pipeline.kafka_brokers})
+    if len(ports) > 1:
+        yield (
+            f"infra.kafka and collector.sink.brokers: ports {', '.join(ports)}: write brokers of "
+            "one "
+            "port, which is opened"
+        )
     if security == "iam" and settings.cluster_arn is None:
         yield (
             "infra.kafka.cluster_arn: rights of security iam are on a cluster of MSK: write its ARN"
@@ -262,11 +286,3 @@ def _arrival_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
         )
     if not pipeline.raw.startswith(S3_SCHEME):
         yield "infra.arrivals is about raw files on S3: write raw: s3://bucket/prefix"
-
-
-def _same_region(arn: str | None, key: str, pipeline: Pipeline) -> Iterator[str]:
-    region = pipeline.s3.region
-    if arn is None or region is None or arn.count(":") < 5:
-        return
-    if forms.region_of(arn) != region:
-        yield (f"{key} is in {forms.region_of(arn)}: write the ARN of one in s3.region, {region}")

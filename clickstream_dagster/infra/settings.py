@@ -264,6 +264,7 @@ class Pipeline:
     queue: bool
     queue_url: str | None
     engine: str
+    duckdb: bool
     emr: EmrBlock | None
     redshift: RedshiftBlock | None
     athena: AthenaBlock | None

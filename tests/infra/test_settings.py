@@ -114,7 +114,8 @@ RULES = [
     ("infra.ingestion.oidc_secret_arn", SECRET, "OIDC needs HTTPS: write domain and certificate"),
     ("infra.ingestion.oidc_secret_arn", "oidc", "infra.ingestion.oidc_secret_arn 'oidc': write"),
     ("infra.ingestion.listener_rules", 4, "2 apps need 5 rules of the load balancer: have AWS"),
-    ("infra.ingestion.ingress_cidr", "all", "infra.ingestion.ingress_cidr 'all': write a range"),
+    ("infra.ingestion.ingress_cidr", "10.0.0.999/8", "write a range of addresses, as 203.0.113.0/"),
+    ("infra.ingestion.ingress_cidr", "10.0.0.1/8", "10.0.0.1/8 has host bits set: write a range"),
     ("collector.path", "/a%b", "infra.ingestion and collector.path '/a%b': write / and letters"),
     ("collector.write_keys", "keys.yaml", "infra.ingestion.write_keys_secret_arn: a task has no"),
     # Data sink - Kinesis
@@ -264,6 +265,33 @@ MORE = [
     (
         {"raw": "data/raw", "infra": {"storage": {}, "processing": {}}},
         "infra: storage, processing reach data on S3: write raw: s3://bucket/prefix",
+    ),
+    (
+        {
+            "warehouses": [{"engine": "duckdb"}],
+            "s3": {"region": "us-east-1", "profile": "mine"},
+            "infra": {"network": NETWORK, "orchestration": {"image": INGESTION["image"]}},
+        },
+        "infra.orchestration and warehouses: a DuckDB file goes with its task: write redshift, "
+        "athena, or warehouses: []\n"
+        "infra.orchestration and s3.profile: Dagster's tasks have a role and no profiles",
+    ),
+    (
+        {
+            "collector": {"sink": {"type": "kafka", "brokers": ["a:9092", "b:9094"]}},
+            "infra": {"network": NETWORK, "kafka": {"security_group": GROUP}},
+        },
+        "infra.kafka and collector.sink.brokers: ports 9092, 9094: write brokers of one port",
+    ),
+    (
+        {
+            "s3": {
+                "region": "us-east-1",
+                "kms_key_id": "arn:aws:kms:eu-west-1:123456789012:key/1",
+            },
+            "infra": {"storage": {}},
+        },
+        "infra and s3.kms_key_id is in eu-west-1: write the ARN of one in s3.region, us-east-1",
     ),
     ({"infra": {"arrivals": {}}}, "infra.arrivals makes a queue that nobody reads: write arrivals"),
     (
