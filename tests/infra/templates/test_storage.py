@@ -4,6 +4,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from clickstream_dagster.infra.intrinsics import Values
 from clickstream_dagster.infra.module import Part
 from tests.infra.templates.deployed import deployed, known_part, made, template_of
 
@@ -61,20 +62,18 @@ def rules_of(**parameters: str) -> dict[str, dict]:
 
 
 def test_raw_files_expire_after_the_days_that_are_told_and_else_never() -> None:
-    kept = rules_of()
-    assert kept["raw-expires"]["Status"] == kept["raw-infrequent"]["Status"] == "Disabled"
+    template = template_of("storage", bucket_part("raw", raw_rule="Enabled"))
+    lifecycle = template["Resources"]["Bucketraw"]["Properties"]["LifecycleConfiguration"]
+    (raw,) = [rule for rule in lifecycle["Rules"] if rule["Id"] == "raw"]
+    nothing = {"Ref": "AWS::NoValue"}
+    assert raw["ExpirationInDays"] == {"Fn::If": ["RawExpires", {"Ref": "RawExpireDays"}, nothing]}
+    values = Values(template, {"RawExpireDays": "0", "RawInfrequentDays": "0"})
+    assert values.condition("RawExpires") is values.condition("RawGetsInfrequent") is False
 
     told = rules_of(RawExpireDays="400", RawInfrequentDays="60")
-    assert told["raw-expires"] == {
-        "Id": "raw-expires",
-        "Status": "Enabled",
-        "Prefix": "raw/shop/",
-        "ExpirationInDays": "400",
-    }
-    assert told["raw-infrequent"]["Status"] == "Enabled"
-    assert told["raw-infrequent"]["Transitions"] == [
-        {"StorageClass": "STANDARD_IA", "TransitionInDays": "60"}
-    ]
+    assert (told["raw"]["Status"], told["raw"]["Prefix"]) == ("Enabled", "raw/shop/")
+    assert told["raw"]["ExpirationInDays"] == "400"
+    assert told["raw"]["Transitions"] == [{"StorageClass": "STANDARD_IA", "TransitionInDays": "60"}]
     assert told["incomplete-uploads"]["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 1
 
 
