@@ -156,6 +156,26 @@ def costs(subject: str) -> str:
     )
 
 
+def total(subject: str) -> str:
+    """Give the costs of a project of the first page, by module and requests a second."""
+    infra = {
+        key: value
+        for key, value in WITH_ALL["infra"].items()  # type: ignore[attr-defined]
+        if key != "serverless_ingestion"
+    }
+    found = ClickstreamProject.from_attributes_dict(
+        attributes={**WITH_ALL, "infra": infra}
+    ).infrastructure()
+    assert found is not None
+    months = [estimate(found, Usage(requests_per_second=float(rate))) for rate in RATES]
+    rows = [
+        [f"`{module.name}`", *(f"{month.of_module(module.name):,.0f}" for month in months)]
+        for module in found.ordered()
+    ]
+    rows.append(["together", *(f"{month.usd:,.0f}" for month in months)])
+    return _table(["USD a month, requests a second", *(f"{rate:,}" for rate in RATES)], rows)
+
+
 def regions_table(subject: str) -> str:
     """Give the table of regions."""
     columns = [
@@ -182,6 +202,7 @@ def endpoints(subject: str) -> str:
 _WRITERS: dict[str, Callable[[str], str]] = {
     "settings": settings,
     "costs": costs,
+    "total": total,
     "regions": regions_table,
     "endpoints": endpoints,
 }

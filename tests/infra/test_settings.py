@@ -127,6 +127,7 @@ RULES = [
     ("collector.sink", {"type": "s3"}, "infra.kinesis: the collector's sink is s3: write collec"),
     # Data processing
     ("interval", "*/5 * * * *", "interval has windows of 5 minutes: write 6 minutes or more"),
+    ("interval", "0,58 * * * *", "interval has windows of 2 minutes: write 6 minutes or more"),
     ("interval", "5 minutes", "interval '5 minutes' is too short; write 6 minutes or more"),
     ("infra.processing.max_cpus", 8, "a job run of emr_serverless has up to 16 vCPU: write 16"),
     ("infra.processing.idle_minutes", 0, "infra.processing.idle_minutes 0: write 1 to 10,080"),
