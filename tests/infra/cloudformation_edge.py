@@ -3,6 +3,7 @@ of resources, outputs after a change set, what it changes and replaces, rollback
 
 import json
 import threading
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -79,7 +80,7 @@ def complete_cloudformation() -> Iterator[CloudFormationEdge]:
         )
         _event(stack, f"{act}_IN_PROGRESS", "User Initiated")
         stack.status = f"{act}_IN_PROGRESS"
-        threads.append(threading.Thread(target=_work, args=(edge, made, stack)))
+        threads.append(threading.Thread(target=_work_or_fail, args=(edge, made, stack)))
         threads[-1].start()
 
     def delete(self: Any, name_or_stack_id: str) -> None:
@@ -150,6 +151,18 @@ def complete_cloudformation() -> Iterator[CloudFormationEdge]:
             edge.gate.set()
             for thread in threads:
                 thread.join()
+
+
+def _work_or_fail(edge: CloudFormationEdge, made: Any, stack: Any) -> None:
+    """Work, and fail with what moto can't do instead of being at work for ever."""
+    try:
+        _work(edge, made, stack)
+    except Exception:
+        act = made.change_set_type
+        _event(stack, f"{act}_FAILED", traceback.format_exc(), "Moto", "AWS::X::Y")
+        stack.template = made.template
+        stack._parse_template()
+        stack.status = "ROLLBACK_COMPLETE" if act == "CREATE" else "UPDATE_ROLLBACK_COMPLETE"
 
 
 def _work(edge: CloudFormationEdge, made: Any, stack: Any) -> None:
