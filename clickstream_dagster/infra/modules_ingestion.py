@@ -101,7 +101,10 @@ def ingestion(given: Given) -> Module | None:
             **given.logs,
             **given.boundary,
         },
-        parts=listener_rules(given.pipeline.app_ids),
+        parts=(
+            *listener_rules(given.pipeline.app_ids),
+            *((Part("accelerator.yaml", "Global"),) if settings.global_accelerator else ()),
+        ),
         fixed=("VpcId", "LoadBalancerScheme"),
     )
 
@@ -140,7 +143,6 @@ def _endpoint(given: Given, settings: Ingestion) -> dict[str, Value]:
         "OidcSecretArn": settings.oidc_secret_arn or "",
         "AccessLogs": flag(settings.access_logs),
         "LogsBucket": given.output("storage", "LogsBucket", settings.access_logs),
-        "GlobalAccelerator": flag(settings.global_accelerator),
     }
 
 

@@ -90,13 +90,16 @@ def render(module: Module, folder: Path | None = None) -> Template:
     place = (folder or infra_folder()) / "cloudformation"
     template = _read(place / module.template)
     for part in module.parts:
-        for name, resource in _filled(part, place / "parts" / part.file).items():
-            if name in template["Resources"]:
-                raise TemplateError(
-                    f"{part.file}: the resource {name} is in {module.template} twice: give each "
-                    "part another name"
-                )
-            template["Resources"][name] = resource
+        filled = _filled(part, place / "parts" / part.file)
+        for section, what in (("Resources", "resource"), ("Outputs", "output")):
+            for name, value in filled[section].items():
+                there = template.setdefault(section, {})
+                if name in there:
+                    raise TemplateError(
+                        f"{part.file}: the {what} {name} is in {module.template} twice: give each "
+                        "part another name"
+                    )
+                there[name] = value
     return template
 
 
@@ -115,13 +118,19 @@ def _read_once(file: Path, changed: int) -> str:
 
 
 def _filled(part: Part, file: Path) -> Template:
-    """Give the resources of a part, each under its name with the part's behind it."""
+    """Give a part: its resources, each under its name with the part's behind it, and outputs."""
     if not re.fullmatch(r"[A-Za-z0-9]+", part.name):
         raise TemplateError(f"{part.file}: the name {part.name!r} has more than letters and digits")
-    resources = _read(file)["Resources"]
+    read = _read(file)
+    resources = read["Resources"]
     used: set[str] = set()
     own = {name: name + part.name for name in resources}
-    found = {own[name]: _fill(value, part, own, used) for name, value in resources.items()}
+    found = {
+        "Resources": {
+            own[name]: _fill(value, part, own, used) for name, value in resources.items()
+        },
+        "Outputs": _fill(read.get("Outputs", {}), part, own, used),
+    }
     if unused := set(part.values) - used:
         raise TemplateError(f"{part.file} has no placeholder for {', '.join(sorted(unused))}")
     return found

@@ -4,9 +4,11 @@ from typing import Any
 
 import boto3
 import pytest
+from cfnlint.api import lint
+from cfnlint.config import ManualArgs
 
 from clickstream_dagster.infra.module import Part
-from clickstream_dagster.infra.template import Template
+from clickstream_dagster.infra.template import Template, write
 from tests.infra.templates.deployed import Network, deployed, known_part, made, network, template_of
 
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0b6fb8a1-6c53-4c5b-9d6c-8d1a4a4c7c55"
@@ -176,18 +178,29 @@ def test_signs_in_by_oidc_with_a_secret_that_the_template_only_names() -> None:
         ({"LaunchType": "EC2"}, {"Machine", "Machines", "MachineCapacity"}, {"WarmMachines"}),
         ({"LaunchType": "EC2", "WarmPool": "1"}, {"Machines", "WarmMachines"}, set()),
         ({"AnyApp": "true"}, {"AnyAppRule"}, set()),
-        ({"GlobalAccelerator": "true"}, {"Accelerator", "AcceleratorEndpoints"}, set()),
-        (
-            {"GlobalAccelerator": "false"},
-            set(),
-            {"Accelerator", "AcceleratorListener", "AnyAppRule"},
-        ),
+        ({"AnyApp": "false"}, set(), {"AnyAppRule"}),
     ],
 )
 def test_makes_only_what_is_asked_for(told: dict[str, str], has: set[str], lacks: set[str]) -> None:
     resources = set(chosen(**told))
     assert has <= resources
     assert not lacks & resources
+
+
+def test_an_accelerator_is_a_part_since_china_does_not_know_its_types() -> None:
+    plain = template_of("ingestion")
+    assert "AWS::GlobalAccelerator" not in write(plain)
+    with_it = template_of("ingestion", Part("accelerator.yaml", "Global"))
+    assert set(with_it["Resources"]) - set(plain["Resources"]) == {
+        "AcceleratorGlobal",
+        "AcceleratorListenerGlobal",
+        "AcceleratorEndpointsGlobal",
+    }
+    assert with_it["Outputs"]["AcceleratorDnsName"]["Value"] == {
+        "Fn::GetAtt": ["AcceleratorGlobal", "DnsName"]
+    }
+    settings: ManualArgs = {"regions": ["us-east-1"]}
+    assert lint(write(with_it), regions=["us-east-1"], config=settings) == []
 
 
 def test_machines_ask_for_tokens_of_their_metadata_and_wait_in_the_warm_pool() -> None:
