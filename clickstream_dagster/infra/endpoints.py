@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 from clickstream_dagster.infra.settings import Infra, Pipeline
 
-ALWAYS = frozenset({"s3", "logs", "ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry"})
-"""What a task of ECS needs: its image, its log, its cluster; and S3."""
+ALWAYS = frozenset({"s3", "logs", "ecr.api", "ecr.dkr"})
+"""What a task of ECS needs: its image, which lies on S3, and its log."""
+
+ON_EC2 = frozenset({"ecs", "ecs-agent", "ecs-telemetry"})
+"""What machines of ECS need besides; Fargate has it of its own."""
 
 
 def endpoints_needed(
@@ -38,14 +41,16 @@ def _of_collectors(infra: Infra, pipeline: Pipeline) -> frozenset[str]:
     if pipeline.sink == "kinesis":
         needed.add("kinesis-streams")
     ingestion = infra.ingestion
-    if ingestion is not None and (ingestion.write_keys_secret_arn or ingestion.kafka_secret_arn):
-        needed.add("secretsmanager")
+    if ingestion is not None:
+        needed |= ON_EC2 if ingestion.server == "ec2" else set()
+        if ingestion.write_keys_secret_arn or ingestion.kafka_secret_arn:
+            needed.add("secretsmanager")
     return frozenset(needed)
 
 
 def _of_dagster(infra: Infra, pipeline: Pipeline) -> frozenset[str]:
-    """Give what Dagster's tasks call; ids come from stacks, the database's password of a secret."""
-    needed = {"cloudformation", "secretsmanager", "sts"}
+    """Give what Dagster's tasks call: ECS for runs, stacks for ids, a secret for the database."""
+    needed = {"cloudformation", "ecs", "secretsmanager", "sts"}
     if infra.processing is not None:
         needed.add("glue")
         if pipeline.engine == "emr_serverless":

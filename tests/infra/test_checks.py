@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import InfraError
 from clickstream_dagster.infra.checks import check_account, covers, fact_faults
-from clickstream_dagster.infra.endpoints import ALWAYS
+from clickstream_dagster.infra.endpoints import ALWAYS, ON_EC2
 from clickstream_dagster.infra.facts import (
     Certificate,
     Facts,
@@ -202,10 +202,16 @@ def test_isolated_subnets_need_an_endpoint_of_each_service():
 
 
 def test_dagster_in_isolated_subnets_needs_those_of_what_it_calls():
-    there = replace(subnets(**ISOLATED), endpoints=ALWAYS | {"kinesis-streams", "secretsmanager"})
-    (missing,) = told(EVERYTHING, there)
+    known = ALWAYS | ON_EC2 | {"kinesis-streams", "secretsmanager"}
+    (missing,) = told(EVERYTHING, replace(subnets(**ISOLATED), endpoints=known))
     wanted = "athena, cloudformation, emr-serverless, glue, redshift-data, sqs, sts"
     assert f"lacks VPC endpoints of {wanted}: make them" in missing
+
+
+def test_machines_of_ecs_need_more_than_fargate():
+    known = replace(subnets(**ISOLATED), endpoints=ALWAYS | {"kinesis-streams"})
+    (missing,) = told(changed(QUICKSTART, "infra.ingestion.server", "ec2"), known)
+    assert "lacks VPC endpoints of ecs, ecs-agent, ecs-telemetry: make them" in missing
 
 
 def test_one_isolated_subnet_is_enough_to_need_them():
