@@ -179,6 +179,13 @@ class InfraKinesis(dg.Model, dg.Resolvable):
         int,
         number("kinesis.batch_seconds", "Age at which a raw file is written at the latest.", 60),
     ] = 300
+    new_stream: Annotated[
+        bool,
+        describe(
+            description="Make the stream. false: it is there, as after clickstream infra destroy, "
+            "which keeps it."
+        ),
+    ] = True
 
 
 class InfraKafka(dg.Model, dg.Resolvable):

@@ -30,6 +30,7 @@ def sink_kinesis(given: Given) -> Module | None:
         parameters={
             **given.project,
             "StreamName": pipeline.kinesis_stream or "",
+            "Stream": "new" if settings.new_stream else "existing",
             "Shards": str(settings.shards or 0),
             "RetentionHours": str(settings.retention_hours),
             "BatchRecords": str(settings.batch_records),

@@ -19,6 +19,7 @@ class Network:
     vpc_id: str
     public_subnets: tuple[str, ...]
     private_subnets: tuple[str, ...]
+    unchecked_routes: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,7 @@ class Kinesis:
     retention_hours: int
     batch_records: int
     batch_seconds: int
+    new_stream: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,13 +75,21 @@ def test_the_stream_feeds_the_function_and_gives_no_record_up(make_bucket) -> No
     ("shards", "mode", "count"), [("0", "ON_DEMAND", None), ("3", "PROVISIONED", "3")]
 )
 def test_shards_are_told_or_on_demand(shards: str, mode: str, count: str | None) -> None:
-    stream = made(template_of("sink-kinesis"), {**KINESIS, "Shards": shards})["Stream"]
+    stream = made(template_of("sink-kinesis"), {**KINESIS, "Shards": shards})["DataStream"]
     assert stream["Properties"]["StreamModeDetails"] == {"StreamMode": mode}
-    written = template_of("sink-kinesis")["Resources"]["Stream"]["Properties"]["ShardCount"]
+    written = template_of("sink-kinesis")["Resources"]["DataStream"]["Properties"]["ShardCount"]
     assert written == {"Fn::If": ["OnDemand", {"Ref": "AWS::NoValue"}, {"Ref": "Shards"}]}
     if count:
         assert stream["Properties"]["ShardCount"] == count
     assert stream["Properties"]["StreamEncryption"]["EncryptionType"] == "KMS"
+
+
+def test_a_stream_that_is_there_is_read_and_not_made() -> None:
+    """As after a deletion of the stack, which keeps it."""
+    resources = made(template_of("sink-kinesis"), {**KINESIS, "Stream": "existing"})
+    assert "DataStream" not in resources
+    written = template_of("sink-kinesis")["Resources"]["Mapping"]["Properties"]["EventSourceArn"]
+    assert written["Fn::If"][2]["Fn::Sub"].endswith(":stream/${StreamName}")
 
 
 def connector(**told: str) -> dict:
