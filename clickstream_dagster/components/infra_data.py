@@ -29,6 +29,13 @@ class InfraNetwork(dg.Model, dg.Resolvable):
             examples=[["subnet-0123456789abcdef2", "subnet-0123456789abcdef3"]],
         ),
     ] = Field(default_factory=list)
+    unchecked_routes: Annotated[
+        bool,
+        describe(
+            description="true: take it at your word that subnets are public and private, and reach "
+            "what they must, as where a firewall is between. Zones are checked all the same."
+        ),
+    ] = False
 
 
 class InfraStorage(dg.Model, dg.Resolvable):

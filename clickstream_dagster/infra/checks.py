@@ -16,6 +16,7 @@ from clickstream_dagster.infra.settings import Infra, Pipeline
 from clickstream_dagster.infra.wanted import places, security_groups
 
 _ZONES, _REDSHIFT_ZONES = 2, 3
+_UNCHECKED = "unchecked_routes: true"
 
 
 def check_account(infra: Infra, pipeline: Pipeline, access: S3Access) -> None:
@@ -79,17 +80,23 @@ def _subnet_faults(infra: Infra, pipeline: Pipeline, facts: Facts) -> Iterator[s
             yield f"{key}: {one} is not in {pipeline.s3.region}: write a subnet of {vpc}"
         elif subnet.vpc_id != vpc:
             yield f"{key}: {one} is in {subnet.vpc_id}: write a subnet of {vpc}"
-        elif key.endswith("public_subnets") and subnet.way != "public":
-            yield (
-                f"{key}: {one} has no route to an internet gateway: write a public subnet, or put "
-                "it "
-                "into private_subnets"
-            )
-        elif not key.endswith("public_subnets") and subnet.way == "public":
-            yield (
-                f"{key}: {one} has a route to an internet gateway: write a private subnet (its way "
-                "out is a NAT gateway) or an isolated one"
-            )
+        elif not infra.network.unchecked_routes:
+            yield from _way_faults(key, one, subnet)
+
+
+def _way_faults(key: str, one: str, subnet: Subnet) -> Iterator[str]:
+    public = key.endswith("public_subnets")
+    word = f"or infra.network.{_UNCHECKED} where a firewall is between"
+    if public and subnet.way != "public":
+        yield (
+            f"{key}: {one} has no route to an internet gateway: write a public subnet, put it into "
+            f"private_subnets, {word}"
+        )
+    elif not public and subnet.way == "public":
+        yield (
+            f"{key}: {one} has a route to an internet gateway: write a private subnet (its way "
+            f"out is a NAT gateway) or an isolated one, {word}"
+        )
 
 
 def _zones(subnets: Iterable[str], facts: Facts) -> set[str]:
@@ -136,7 +143,7 @@ def _redshift_faults(infra: Infra, pipeline: Pipeline, facts: Facts) -> Iterator
 
 def _endpoint_faults(infra: Infra, pipeline: Pipeline, facts: Facts) -> Iterator[str]:
     network = infra.network
-    if network is None:
+    if network is None or network.unchecked_routes:
         return
     for key, subnets, needed in endpoints_needed(infra, pipeline):
         isolated = [one for one in subnets if _is_isolated(facts.subnets.get(one))]
@@ -144,7 +151,8 @@ def _endpoint_faults(infra: Infra, pipeline: Pipeline, facts: Facts) -> Iterator
         if isolated and missing:
             yield (
                 f"{key}: {_listed(isolated)} is isolated, and {network.vpc_id} lacks VPC endpoints "
-                f"of {_listed(missing)}: make them, or write subnets with a NAT gateway"
+                f"of {_listed(missing)}: make them, write subnets with a NAT gateway, or "
+                f"infra.network.{_UNCHECKED}"
             )
 
 

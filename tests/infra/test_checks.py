@@ -10,6 +10,7 @@ from botocore.stub import Stubber
 
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import InfraError
+from clickstream_dagster.infra.apply import apply
 from clickstream_dagster.infra.checks import check_account, covers, fact_faults
 from clickstream_dagster.infra.endpoints import ALWAYS, ON_EC2
 from clickstream_dagster.infra.facts import (
@@ -21,7 +22,9 @@ from clickstream_dagster.infra.facts import (
     kafka_cluster,
     read_facts,
 )
+from clickstream_dagster.infra.plan import make_plan
 from clickstream_dagster.infra.rules_ingestion import OIDC_KEYS
+from clickstream_dagster.infra.stacks import Stacks
 from tests.infra.written import (
     ACCOUNT,
     CERTIFICATE,
@@ -39,6 +42,7 @@ from tests.infra.written import (
     SECRET,
     VPC,
     changed,
+    component,
     values,
 )
 
@@ -196,7 +200,7 @@ def test_isolated_subnets_need_an_endpoint_of_each_service():
     assert ingestion.startswith("infra.network.private_subnets: subnet-000000000000000a2")
     for service in (*ALWAYS, "kinesis-streams"):
         assert service in ingestion
-    assert "VPC endpoints of logs, s3: make them, or write subnets with a NAT gateway" in redshift
+    assert "VPC endpoints of logs, s3: make them, write subnets with a NAT gateway" in redshift
     there = replace(subnets(**ISOLATED), endpoints=ALWAYS | {"kinesis-streams"})
     assert told(QUICKSTART, there) == []
 
@@ -212,6 +216,17 @@ def test_machines_of_ecs_need_more_than_fargate():
     known = replace(subnets(**ISOLATED), endpoints=ALWAYS | {"kinesis-streams"})
     (missing,) = told(changed(QUICKSTART, "infra.ingestion.server", "ec2"), known)
     assert "lacks VPC endpoints of ecs, ecs-agent, ecs-telemetry: make them" in missing
+
+
+def test_routes_are_taken_at_ones_word_and_zones_are_not():
+    sworn = changed(QUICKSTART, "infra.network.unchecked_routes", True)
+    behind_firewalls = subnets(
+        **{f"{zone}1": Subnet(VPC, f"us-east-1{zone}", "private") for zone in "abc"}, **ISOLATED
+    )
+    assert len(told(QUICKSTART, behind_firewalls)) == 5
+    assert told(sworn, behind_firewalls) == []
+    (fault, *_) = told(sworn, subnets(**IN_ONE_ZONE))
+    assert "all are in us-east-1a" in fault
 
 
 def test_one_isolated_subnet_is_enough_to_need_them():
@@ -382,6 +397,16 @@ def test_what_is_not_there_is_told_and_nothing_is_made(account, aws):
         check_account(*values(written), S3Access(REGION))
     assert f"infra.network.private_subnets: {PRIVATE[0]} is not in {REGION}" in str(told.value)
     assert "is not there: make it, or have infra.storage do so" in str(told.value)
+
+
+@pytest.mark.parametrize("act", [make_plan, apply])
+def test_plan_and_apply_look_before_they_ask_for_a_change(account, bucket, act):
+    written = changed(project_in(account, bucket), "infra.network.vpc_id", "vpc-00000000")
+    infra = component(written, project_id=f"p{uuid.uuid4().hex[:8]}").infrastructure()
+    with pytest.raises(InfraError, match=r"infra\.network\.vpc_id"):
+        act(infra)
+    assert Stacks(infra.access).of_project(infra.project_id) == {}
+    assert boto3.client("s3", region_name=REGION).list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
 def test_a_vpc_that_is_not_there_is_told(account, bucket):
