@@ -154,7 +154,13 @@ def test_every_module_is_made_settles_and_goes(cloudformation: CloudFormationEdg
         everything = Quickstart(EVERYTHING)
         acm = boto3.client("acm", region_name="us-east-1")
         certificate = acm.request_certificate(DomainName="events.example.com")["CertificateArn"]
-        everything.attributes["infra"]["ingestion"]["certificate_arn"] = certificate
+        blocks = everything.attributes["infra"]
+        group = boto3.client("ec2").create_security_group(
+            GroupName=everything.id, Description="Team", VpcId=blocks["network"]["vpc_id"]
+        )["GroupId"]
+        blocks["ingestion"]["certificate_arn"] = certificate
+        blocks["redshift"]["access_security_groups"] = [group]
+        blocks["orchestration"]["access_security_groups"] = [group]
         infra = everything.infrastructure()
         applied = apply(infra)
         assert [one.module for one in applied] == [
@@ -163,7 +169,7 @@ def test_every_module_is_made_settles_and_goes(cloudformation: CloudFormationEdg
         ]
         assert {one.outcome for one in applied} == {"created"}
         assert [one.outcome for one in apply(infra)] == ["unchanged"] * len(applied)
-        everything.attributes["infra"]["log_retention_days"] = 30
+        blocks["log_retention_days"] = 30
         assert acts(everything)["ingestion"] == [("change", "Log")]
         done = destroy(infra)
         assert {"AWS::KMS::Key", "AWS::RDS::DBInstance"} <= {one.type for one in done.kept}
