@@ -27,6 +27,11 @@ def data_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
             "infra.athena: the models need the block, too: write warehouses: "
             "[{engine: athena, ...}]"
         )
+    if infra.athena and pipeline.athena is not None and pipeline.athena.kms_key_id is not None:
+        yield (
+            "infra.athena and kms_key_id of the warehouse: results are encrypted with the key of "
+            "infra.storage or of s3.kms_key_id: leave it out"
+        )
     yield from _orchestration_faults(infra, pipeline)
     if infra.observability is not None:
         emails = infra.observability.emails

@@ -4,12 +4,23 @@ import json
 import uuid
 
 import boto3
+import dagster as dg
 import pytest
 
+from clickstream_dagster.assets.athena import athena_saved_queries
 from clickstream_dagster.infra.infrastructure import stack_name
 from clickstream_dagster.infra.outputs import forget_outputs
 from clickstream_dagster.infra.stacks import PROJECT_TAG, StackError
-from tests.infra.written import EMR, INGESTION, NETWORK, QUICKSTART, REDSHIFT, REGION, component
+from tests.infra.written import (
+    ATHENA,
+    EMR,
+    INGESTION,
+    NETWORK,
+    QUICKSTART,
+    REDSHIFT,
+    REGION,
+    component,
+)
 
 
 @pytest.fixture
@@ -141,3 +152,25 @@ def test_a_warehouse_that_was_there_has_its_own_host_and_the_stacks_role(project
     assert found.environment()["CLICKSTREAM_REDSHIFT_HOST"] == "team.example.com"
     assert found.credentials() == {"CLICKSTREAM_REDSHIFT_METHOD": "iam_role"}
     assert found.copy_settings(copy).role == role
+
+
+def test_the_work_group_of_a_stack_is_left_as_that_has_made_it(project_id, tmp_path):
+    athena = boto3.client("athena", region_name=REGION)
+    place = {"OutputLocation": "s3://shop-data/results/"}
+    athena.create_work_group(
+        Name=project_id,
+        Configuration={"BytesScannedCutoffPerQuery": 20_000_000, "ResultConfiguration": place},
+    )
+    found = component(project_id=project_id, warehouses=[ATHENA], infra={"athena": True})
+    (one,) = found.warehouses
+    project = found.project(tmp_path)
+    asset = athena_saved_queries(
+        project, one.athena.warehouse(project, tmp_path), one.athena.group(project_id)
+    )
+    done = dg.materialize([asset], instance=dg.DagsterInstance.ephemeral())
+    (event,) = done.get_asset_materialization_events()
+    told = event.materialization.metadata
+    assert (told["work_group"].value, told["changed"].value) == (project_id, False)
+    assert len(told["changed_queries"].value) == 10
+    held = athena.get_work_group(WorkGroup=project_id)["WorkGroup"]["Configuration"]
+    assert held["BytesScannedCutoffPerQuery"] == 20_000_000

@@ -146,6 +146,11 @@ RULES = [
     ("infra.redshift.subnets", PRIVATE[:2], "2 of them: Redshift Serverless needs 3, in 3 avai"),
     ("infra.redshift.existing", True, "infra.redshift.existing: the warehouse that is there has"),
     ("warehouses", [ATHENA], "infra.redshift: the models need the block, too: write warehouses"),
+    (
+        "warehouses",
+        [REDSHIFT, {**ATHENA, "athena": {**ATHENA["athena"], "kms_key_id": "alias/shop"}}],
+        "infra.athena and kms_key_id of the warehouse: results are encrypted with the key of",
+    ),
     ("warehouses", [REDSHIFT], "infra.athena: the models need the block, too"),
     # Monitoring and alarms
     ("infra.observability.emails", [], "infra.observability.emails: alarms that nobody gets"),
