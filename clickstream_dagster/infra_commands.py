@@ -64,6 +64,7 @@ def plan(
     module: Modules = None,
     allow_loss: AllowLoss = None,
     requests_per_second: Rate = 10.0,
+    break_lock: BreakLock = False,
     region: Region = None,
     profile: Profile = None,
     endpoint_url: Endpoint = None,
@@ -77,6 +78,7 @@ def plan(
     with plain_errors():
         deployed = _deployed(project, region, profile, endpoint_url)
         console = _console()
+        _break(deployed.infrastructure, break_lock)
         found = _plan(console, deployed, module)
         show_plan(console, found, allow_loss or ())
         _show_cost(console, deployed, requests_per_second)

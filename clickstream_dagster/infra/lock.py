@@ -91,7 +91,8 @@ class ProjectLock:
             except self._ssm.exceptions.ParameterAlreadyExists as error:
                 raise LockError(
                     f"the infrastructure of {self._project_id} is locked by {self.holder()}: wait "
-                    "for its end, or, if that process is no more, use --break-lock"
+                    "for its end; or, if that process is no more, `clickstream infra apply "
+                    f"{self._project_id} --break-lock`"
                 ) from error
         return token
 

@@ -19,6 +19,7 @@ PROJECT_TAG, MODULE_TAG, VERSION_TAG = (
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _CANCELLED = ("Resource creation cancelled", "Resource update cancelled")
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+_SECONDS_TO_BEGIN = 300.0
 _NEVER = "1970"
 
 
@@ -217,7 +218,7 @@ class Stacks:
 
     def wait(self, name: str, tell: Tell) -> Stack | None:
         """Wait until nobody changes a stack any more; give it as it is then, None if it is gone."""
-        return self._wait(name, self._newest(name), [], tell)
+        return self._wait(name, self._newest(name), [], tell, begun=True)
 
     def delete(self, stack: Stack, tell: Tell) -> None:
         """Delete a stack and wait for it. Raises StackError with the first cause if it can't be."""
@@ -245,16 +246,28 @@ class Stacks:
             f"{stack.name} has failed and is {stack.status} now: {_cause(failed, stack)}"
         )
 
-    def _wait(self, name: str, seen: str, events: list[Event], tell: Tell) -> Stack | None:
-        pause = _FIRST_WAIT
+    def _wait(
+        self, name: str, seen: str, events: list[Event], tell: Tell, begun: bool = False
+    ) -> Stack | None:
+        """Wait until a stack has begun, if it has not yet, and is no longer at work.
+
+        CloudFormation begins a little after it is told to: until then the status is the old one.
+        """
+        pause, end = _FIRST_WAIT, time.monotonic() + _SECONDS_TO_BEGIN
         while True:
+            begun = begun or bool(events)
             stack = self.find(name)
             for event_id, event in self._events_since(name, seen):
                 seen = event_id
                 events.append(event)
                 tell(event)
-            if stack is None or not stack.at_work:
+            if stack is None or (begun and not stack.at_work):
                 return stack
+            if not begun and time.monotonic() > end:
+                raise StackError(
+                    f"{stack.name} is {stack.status}, and has not begun what it was told for "
+                    f"{_SECONDS_TO_BEGIN / 60:.0f} minutes: look at it in the AWS console"
+                )
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_WAIT)
 

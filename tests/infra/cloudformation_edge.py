@@ -3,6 +3,7 @@ of resources, outputs after a change set, what it changes and replaces, rollback
 
 import json
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult
 
 _STACK = "AWS::CloudFormation::Stack"
+_SECONDS_TO_BEGIN = 0.2
 
 
 @dataclass
@@ -74,12 +76,9 @@ def complete_cloudformation() -> Iterator[CloudFormationEdge]:
     def execute(self: Any, change_set_name: str, stack_name: str | None = None) -> None:
         made = self.change_sets.pop(change_set_name)
         stack = self.stacks[made.stack_id]
-        act = made.change_set_type
         edge.executed.append(
             (stack.name, [(one.action, one.logical_resource_id) for one in made.changes])
         )
-        _event(stack, f"{act}_IN_PROGRESS", "User Initiated")
-        stack.status = f"{act}_IN_PROGRESS"
         threads.append(threading.Thread(target=_work_or_fail, args=(edge, made, stack)))
         threads[-1].start()
 
@@ -167,15 +166,16 @@ def _work_or_fail(edge: CloudFormationEdge, made: Any, stack: Any) -> None:
 
 def _work(edge: CloudFormationEdge, made: Any, stack: Any) -> None:
     """Do what a change set says, once the gate is open; roll back where a resource fails."""
-    edge.gate.wait()
     act = made.change_set_type
+    time.sleep(_SECONDS_TO_BEGIN)  # AWS answers before it begins
+    _event(stack, f"{act}_IN_PROGRESS", "User Initiated")
+    stack.status = f"{act}_IN_PROGRESS"
+    edge.gate.wait()
     for one in made.changes:
         name, kind = one.logical_resource_id, one.resource_type
         if name in edge.failing and one.action != "Remove":
             word = "creation" if act == "CREATE" else "update"
-            _event(
-                stack, f"{act}_FAILED", f"Resource {word} cancelled", "Other", "AWS::X::Y"
-            )
+            _event(stack, f"{act}_FAILED", f"Resource {word} cancelled", "Other", "AWS::X::Y")
             reason = edge.failing[name]
             _event(stack, f"{act}_FAILED", reason, name, kind)
             if act == "CREATE":

@@ -126,7 +126,7 @@ def test_a_rollback_that_is_stuck_is_continued(
     (_, arrivals) = make_plan(small.infrastructure()).modules
     assert "continues its rollback" in arrivals.notes[0]
     cloudformation.failing = {}
-    with pytest.raises(StackError, match=r"UPDATE_ROLLBACK_FAILED now: AppQueueWeb .*Access denied"):
+    with pytest.raises(StackError, match=r"FAILED now: AppQueueWeb .*Access denied"):
         outcomes(small)
     cloudformation.stuck = {}
     assert outcomes(small) == [("storage", "unchanged"), ("arrivals", "updated")]
