@@ -39,6 +39,12 @@ class Resolved(Values):
             return {key: one for key, one in found.items() if one is not _NOTHING}
         return found
 
+    def _call(self, function: str, argument: Any) -> Any:
+        if function != "Fn::Split":
+            return super()._call(function, argument)
+        mark, text = self.resolve(argument)
+        return text.split(mark) if isinstance(text, str) else UNKNOWN
+
     def _sub(self, argument: Any) -> Any:
         text, own = (argument, {}) if isinstance(argument, str) else argument
         known = _ACCOUNT | {name: self.resolve(one) for name, one in own.items()}
