@@ -33,6 +33,7 @@ OIDC_KEYS = (
 
 MOST_SIZE = "256, 512, 1024, 2048, 4096, 8192 or 16384"
 _EDGE_REGION = "us-east-1"
+_MOST_TOLD = 1_783  # letters of a header that CloudFront adds
 _OWN_RULES = 3  # of the listener beside those of the apps: /health, /ping, sign-in
 
 
@@ -272,6 +273,27 @@ def _serverless_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
             "takes "
             f"certificates of {_EDGE_REGION}: write the ARN of one there"
         )
+    asks = [
+        key
+        for key, asked in (
+            ("collector.oidc", pipeline.collector.oidc is not None),
+            ("collector.write_keys", pipeline.write_keys_file),
+        )
+        if asked
+    ]
+    if asks and infra.ingestion is None:
+        yield (
+            f"infra.serverless_ingestion and {', '.join(asks)}: the edge function asks nobody who "
+            "he is: leave it out, or write ingestion in its place"
+        )
+    for key, told in (("app_ids", pipeline.app_ids), ("collector.origins", pipeline.origins)):
+        letters = len(",".join(told))
+        if letters > _MOST_TOLD:
+            yield (
+                f"infra.serverless_ingestion and {key}: together they have {letters:,} letters, "
+                f"and CloudFront tells a function {_MOST_TOLD:,}: write fewer, or ingestion in its "
+                "place"
+            )
 
 
 def _arrival_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:

@@ -263,6 +263,21 @@ MORE = [
     ),
     (
         {
+            "s3": {"region": "us-east-1"},
+            "app_ids": [f"app_{number:0100}" for number in range(20)],
+            "collector": {"oidc": {"issuer": "https://id.example.com", "audience": "clickstream"}},
+            "infra": {
+                "artifacts": "s3://shop-code/clickstream",
+                "serverless_ingestion": {"data": "s3://shop/beacon"},
+            },
+        },
+        "infra.serverless_ingestion and collector.oidc: the edge function asks nobody who he is: "
+        "leave it out, or write ingestion in its place\n"
+        "infra.serverless_ingestion and app_ids: together they have 2,099 letters, and CloudFront "
+        "tells a function 1,783",
+    ),
+    (
+        {
             "s3": {"region": "cn-north-1"},
             "infra": {"network": NETWORK, "ingestion": {**INGESTION, "global_accelerator": True}},
         },
