@@ -10,6 +10,7 @@ import pytest
 from clickstream_dagster.assets.infra import with_infrastructure
 from clickstream_dagster.assets.project import Project
 from clickstream_dagster.components import ClickstreamProject
+from tests.infra import written
 from tests.infra.cloudformation_edge import CloudFormationEdge
 from tests.infra.small import Small
 from tests.infra.test_drift import DRIFTED
@@ -66,6 +67,35 @@ def test_modules_are_upstream_of_what_needs_them_and_change_nothing_else(
     pipeline = jobs[f"{name}_pipeline"].asset_layer.executable_asset_keys
     before_jobs = {job.name: job for job in without.resolve_all_job_defs()}
     assert pipeline == before_jobs[f"{name}_pipeline"].asset_layer.executable_asset_keys
+
+
+def test_the_yaml_alone_puts_its_modules_into_the_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody is asked
+    defs = definitions(written.component(written.QUICKSTART), tmp_path)
+    dg.Definitions.validate_loadable(defs)
+    found = graph(defs)
+    modules = {key for key in found if key.startswith("quickstart/infra/")}
+    assert {key.rpartition("/")[2] for key in modules} == {
+        *("storage", "sink-kinesis", "ingestion", "processing", "redshift", "athena"),
+        "observability",
+    }
+    upstream = {
+        key.removeprefix("quickstart/"): sorted(
+            dep.removeprefix("quickstart/infra/") for dep in deps if dep in modules
+        )
+        for key, deps in found.items()
+        if key not in modules and modules & set(deps)
+    }
+    assert upstream == {
+        "raw_batch": ["ingestion", "sink-kinesis", "storage"],
+        "ods_event": ["processing"],
+        "bad_event": ["processing"],
+        "redshift/ods_event": ["redshift"],
+        "athena/clickstream_ods_event_view": ["athena"],
+    }
+    assert "quickstart/infra/storage" in found["quickstart/infra/sink-kinesis"]
 
 
 def test_a_project_without_infrastructure_has_none_of_it(
