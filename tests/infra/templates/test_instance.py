@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import yaml
 
@@ -20,6 +19,7 @@ from tests.infra.templates.written import written
 
 FOLDER = Path(__file__).parents[3] / "infra" / "orchestration"
 DAGSTER = (FOLDER / "dagster.yaml").read_text()
+DAGSTER_COMMAND = Path(sys.executable).with_name("dagster")
 WORKSPACE = FOLDER / "workspace.yaml"
 
 ENVIRONMENT = {
@@ -218,9 +218,13 @@ def test_metrics_count_what_dagster_writes_about_runs(tmp_path: Path) -> None:
     output = {}
     for job in ("shop_pipeline", "shop_maintenance"):
         done = subprocess.run(
-            [Path(sys.executable).with_name("dagster"), "job", "execute", "-f", "jobs.py", "-a", job],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [DAGSTER_COMMAND, "job", "execute", "-f", "jobs.py", "-a", job],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         output[job] = done.stdout + done.stderr
     filters = one_of("orchestration", ProjectId="shop").resources("AWS::Logs::MetricFilter")
     found = {

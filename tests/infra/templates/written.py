@@ -23,14 +23,24 @@ PARTS = {
             },
         ),
     ),
-    "ingestion.yaml": (Part("listener_rule.yaml", "Shop", {"app_id": "shop_web", "priority": 10}),),
+    "ingestion.yaml": (
+        Part("listener_rule.yaml", "Shop", {"app_id": "shop_web", "priority": 10}),
+        Part("accelerator.yaml", "Global"),
+    ),
     "observability.yaml": (Part("subscription.yaml", "Ops", {"email": "ops@example.com"}),),
     "orchestration.yaml": (Part("webserver_access.yaml", "Vpn", _GROUP),),
     "redshift.yaml": (Part("warehouse_access.yaml", "Bi", _GROUP),),
 }
 
 
+NOT_IN_CHINA = {"accelerator.yaml"}
+"""Parts of types that CloudFormation in China does not know."""
+
+
 @cache
-def written(name: str) -> Template:
+def written(name: str, in_china: bool = False) -> Template:
     """Give a template with its parts, functions in their long form. Don't change it."""
-    return render(Module(name.removesuffix(".yaml"), name, {}, PARTS.get(name, ())))
+    parts = PARTS.get(name, ())
+    if in_china:
+        parts = tuple(part for part in parts if part.file not in NOT_IN_CHINA)
+    return render(Module(name.removesuffix(".yaml"), name, {}, parts))
