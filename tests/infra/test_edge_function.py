@@ -15,9 +15,12 @@ from typing import Any
 import boto3
 import pytest
 
+from clickstream_dagster.batches.objects import list_objects
+from clickstream_dagster.batches.windows import key_time_ms
 from clickstream_dagster.collector import pixels
 from clickstream_dagster.collector.queries import parameters
 from clickstream_dagster.collector.records import Records
+from clickstream_dagster.processing.requests import ReadTally, read_requests
 
 FOLDER = Path(__file__).parents[2] / "infra" / "edge_function"
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -194,6 +197,22 @@ def test_a_pixel_becomes_the_event_that_the_collector_would_make(function, deliv
     for one in (*made, *expected):
         one.pop("timestamp", None)
     assert made == expected
+
+
+def test_what_firehose_keeps_as_it_came_is_a_raw_file_for_processing(function, delivery) -> None:
+    """Firehose's own name of a file, below the prefix that the template gives (GZIP, an hour)."""
+    for body in (EVENTS, gzip.compress(EVENTS)):
+        function.handler(event(delivery.name, body), None)
+    key = (
+        "clickstream/shop/year=2026/month=11/day=28/hour=14/Clickstream-serverless-ingestion-shop-"
+        "DeliveryStream-AbC1-2026-11-28-14-05-00-5f1d0a3e-6a0c-4a5e-8d5b-0c4a4bb0e3c1.gz"
+    )
+    delivery.bucket.put(key, gzip.compress(b"".join(delivery.lines())))
+    (found,) = list_objects(delivery.bucket.address("clickstream/shop"))
+    assert key_time_ms(key, 0) == 1_795_874_400_000
+    rows = [row for batch in read_requests([found], ReadTally()) for row in batch.to_pylist()]
+    assert [row["bad_reason"] for row in rows] == [None, None]
+    assert {(row["request_app_id"], row["body"]) for row in rows} == {("shop_web", EVENTS.decode())}
 
 
 def noise(size: int) -> bytes:
