@@ -199,8 +199,9 @@ def _function(one: _Pricing, about: _About, raw: _About) -> Iterable[_Position]:
     calls = max(one.usage.requests / one.parameter("BatchRecords", 1_000), one.usage.runs)
     memory = _number(about.get("MemorySize"), 128) / 1024
     arm = "_arm" if about.get("Architectures") == ["arm64"] else ""
+    seconds = one.usage.requests / 1_000
     yield "function, calls", calls / 1e6, "lambda_million"
-    yield "function, 5 s a call", calls * 5 * memory, f"lambda{arm}_gb_second"
+    yield "function, 1 ms a record", seconds * memory, f"lambda{arm}_gb_second"
 
 
 def _distribution(one: _Pricing, about: _About, raw: _About) -> Iterable[_Position]:

@@ -1,11 +1,13 @@
 """An estimate of costs as a terminal shows it, with what it assumes."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
 from clickstream_dagster.infra.cost import Costs
+from clickstream_dagster.infra.cost_rules import Line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,21 +32,31 @@ def show_costs(console: "Console", costs: Costs) -> None:
             f"[bold]{costs.of_module(module):,.2f}[/bold]",
             "" if stated is None else f"{stated:,.0f}",
         )
-        for line in costs.lines:
-            if line.module == module:
-                table.add_row(
-                    "",
-                    escape(line.resource),
-                    escape(line.what),
-                    f"{line.quantity:,.2f}",
-                    "unknown" if line.price is None else f"{line.price:g}",
-                    "?" if line.price is None else f"{line.usd:,.2f}",
-                    "",
-                )
+        for line in _summed(costs, module):
+            table.add_row(
+                "",
+                escape(line.resource),
+                escape(line.what),
+                f"{line.quantity:,.2f}",
+                "unknown" if line.price is None else f"{line.price:g}",
+                "?" if line.price is None else f"{line.usd:,.2f}",
+                "",
+            )
     table.add_section()
     table.add_row("[bold]all[/bold]", "", "", "", "", f"[bold]{costs.usd:,.2f}[/bold]", "")
     console.print(table)
     console.print(_assumptions(costs))
+
+
+def _summed(costs: Costs, module: str) -> Iterable[Line]:
+    """Give the positions of a module; those of the same kind are one, as of ten alarms."""
+    kinds: dict[tuple[str, float | None], list[Line]] = {}
+    for line in costs.lines:
+        if line.module == module:
+            kinds.setdefault((line.what, line.price), []).append(line)
+    for (what, price), lines in kinds.items():
+        resource = lines[0].resource if len(lines) == 1 else f"{len(lines)} resources"
+        yield Line(module, resource, what, sum(line.quantity for line in lines), price)
 
 
 def _assumptions(costs: Costs) -> Table:

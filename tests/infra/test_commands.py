@@ -7,9 +7,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import patch
 
 import boto3
 import pytest
+from moto.cloudformation.responses import CloudFormationResponse
+from moto.core.exceptions import ServiceException
 
 from clickstream_dagster.infra.lock import ProjectLock
 from clickstream_dagster.infra.stacks import Stacks
@@ -155,6 +158,22 @@ def test_a_module_that_the_yaml_no_longer_names_goes_when_told(small: Small) -> 
     assert removed.returncode == 0, removed.stderr
     assert "Destroyed: arrivals." in removed.stdout
     assert run(small, "plan").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["plan", "apply", "destroy", "drift", "outputs"])
+def test_a_right_that_is_missing_is_named(small: Small, name: str) -> None:
+    # moto writes an error as the service does whose module raises it.
+    kind = type("Denied", (ServiceException,), {"__module__": "moto.cloudformation.exceptions"})
+
+    def denied(self: object) -> None:
+        raise kind("AccessDenied", "shop-ci is not authorized to look at stacks")
+
+    with patch.object(CloudFormationResponse, "describe_stacks", denied):
+        refused = run(small, name)
+    assert refused.returncode == 1
+    assert "AccessDenied" in refused.stderr
+    assert "the credentials in use need cloudformation:DescribeStacks" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.parametrize("name", ["plan", "apply", "destroy", "drift", "outputs"])
