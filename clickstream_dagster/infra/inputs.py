@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from clickstream_dagster.errors import SettingError
@@ -32,8 +33,9 @@ class Inputs:
         """Parameters whose value is known only after another module is applied."""
         return tuple(name for name, value in self.parameters.items() if value is UNKNOWN)
 
-    @property
+    @cached_property
     def text(self) -> str:
+        """The template as CloudFormation gets it."""
         return write(self.template)
 
     @property

@@ -13,6 +13,7 @@ from typing import Any
 
 from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
 from clickstream_dagster.errors import ClickstreamError
+from clickstream_dagster.infra.clients import client_of
 
 
 class LockError(ClickstreamError):
@@ -39,7 +40,7 @@ class ProjectLock:
         self.name = f"/clickstream/{project_id}/infrastructure-lock"
         self._project_id = project_id
         with self._clear("PutParameter"):
-            self._ssm = access.client_of("ssm", access.region, access.endpoint_url)
+            self._ssm = client_of(access, "ssm")
 
     @contextmanager
     def held(self, command: str) -> Iterator[None]:

@@ -94,7 +94,12 @@ def _parameters(changes: Iterable[ParameterChange]) -> Table:
 
 def _resources(module: ModulePlan) -> Table:
     table = _table()
+    tagged = [one for one in module.resources if _only_tags(one)]
+    if tagged:
+        table.add_row("  [yellow]~[/yellow]", "tags only", _count(len(tagged)))
     for one in module.resources:
+        if one in tagged:
+            continue
         colour = _COLOURS[one.act]
         table.add_row(
             f"  [{colour}]{MARKS[one.act]}[/{colour}]",
@@ -105,6 +110,19 @@ def _resources(module: ModulePlan) -> Table:
         for change in one.properties:
             table.add_row("", "", f"  {escape(change.name)}", _property(change))
     return table
+
+
+def _count(number: int) -> str:
+    return f"{number} resource" + ("s" if number != 1 else "")
+
+
+def _only_tags(one: ResourceChange) -> bool:
+    """Whether a resource only gets other tags, as all do that have some from an older version."""
+    return (
+        one.act == "change"
+        and bool(one.properties)
+        and all(change.name.partition(".")[0] == "Tags" for change in one.properties)
+    )
 
 
 def _remark(one: ResourceChange) -> str:

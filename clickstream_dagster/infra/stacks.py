@@ -9,6 +9,7 @@ from typing import Any
 
 from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
 from clickstream_dagster.errors import ClickstreamError
+from clickstream_dagster.infra.clients import client_of
 
 PROJECT_TAG, MODULE_TAG, VERSION_TAG = (
     "clickstream:project",
@@ -91,7 +92,7 @@ class Stacks:
 
     def __init__(self, access: S3Access) -> None:
         with self._clear("DescribeStacks"):
-            self._client = access.client_of("cloudformation", access.region, access.endpoint_url)
+            self._client = client_of(access, "cloudformation")
 
     @property
     def region(self) -> str:

@@ -38,6 +38,10 @@ class CloudFormationEdge:
     gate: threading.Event = field(default_factory=threading.Event)
     executed: list[tuple[str, list[tuple[str, str]]]] = field(default_factory=list)
 
+    def set_status(self, name: str, status: str) -> None:
+        """Say that a stack is in a state."""
+        _stack(models.cloudformation_backends["123456789012"]["us-east-1"], name).status = status
+
 
 @contextmanager
 def complete_cloudformation() -> Iterator[CloudFormationEdge]:

@@ -1,9 +1,11 @@
 """Stacks are made, changed, rolled back and made again; an apply can be run again at any moment."""
 
 import threading
+from io import StringIO
 
 import boto3
 import pytest
+from rich.console import Console
 
 from clickstream_dagster.infra import infrastructure as infrastructure_module
 from clickstream_dagster.infra.apply import apply
@@ -11,6 +13,7 @@ from clickstream_dagster.infra.destroy import destroy
 from clickstream_dagster.infra.lock import LockError, ProjectLock
 from clickstream_dagster.infra.outputs import outputs_of
 from clickstream_dagster.infra.plan import make_plan
+from clickstream_dagster.infra.show import show_plan
 from clickstream_dagster.infra.stacks import Event, StackError, Stacks
 from tests.infra.cloudformation_edge import CloudFormationEdge
 from tests.infra.small import Small
@@ -174,7 +177,7 @@ def test_a_stack_that_others_have_made_is_left_alone(small: Small) -> None:
     boto3.client("cloudformation").delete_stack(StackName=name)
 
 
-def test_what_a_failed_creation_has_left_behind_is_told(
+def test_a_deletion_that_failed_is_done_again_before_the_stack_is_made(
     small: Small, cloudformation: CloudFormationEdge
 ) -> None:
     outcomes(small)
@@ -186,6 +189,21 @@ def test_what_a_failed_creation_has_left_behind_is_told(
         outcomes(small)
     cloudformation.undeletable = {}
     assert outcomes(small)[1] == ("arrivals", "created")
+
+
+def test_what_a_failed_creation_retains_is_told_before_it_is_made_again(
+    small: Small, cloudformation: CloudFormationEdge
+) -> None:
+    small.edit("storage", "RetainExceptOnCreate", "Retain")
+    outcomes(small, names=["storage"])
+    name = small.infrastructure().stack_name("storage")
+    cloudformation.set_status(name, "ROLLBACK_COMPLETE")
+    message = f"creation of {name} had failed and left behind AWS::S3::Bucket {small.bucket}: "
+    with pytest.raises(StackError, match=message):
+        outcomes(small)
+    assert status(small, "storage") is None
+    boto3.client("s3").delete_bucket(Bucket=small.bucket)
+    assert outcomes(small)[0] == ("storage", "created")
 
 
 def test_a_long_template_and_code_go_by_way_of_s3(
@@ -217,7 +235,13 @@ def test_an_upgrade_of_the_templates_keeps_what_is_stateful(
     before = physical_ids(small, "storage")
     monkeypatch.setattr(infrastructure_module, "__version__", "0.0.2")
     small.edit("storage", "Outputs:", "  Queue:\n    Type: AWS::SQS::Queue\nOutputs:")
-    (storage, _) = make_plan(small.infrastructure()).modules
+    plan = make_plan(small.infrastructure())
+    (storage, _) = plan.modules
+    console = Console(width=200, record=True, file=StringIO())
+    show_plan(console, plan)
+    lines = [" ".join(line.split()) for line in console.export_text().splitlines()]
+    assert "~ tags only 1 resource" in lines
+    assert "+ AWS::SQS::Queue Queue" in lines
     assert "templates of version 0.0.1 become those of 0.0.2" in storage.notes
     assert not storage.losses
     assert outcomes(small)[0] == ("storage", "updated")
