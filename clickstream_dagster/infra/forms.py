@@ -89,6 +89,7 @@ RELEASE = _form(r"emr-[a-z0-9.-]+", "a release of EMR, as emr-7.9.0")
 OBJECT = _form(
     r"s3://[a-z0-9.-]{3,63}/.+", "an object on S3, as s3://my-bucket/plugins/s3-sink.zip"
 )
+PLACE = _form(r"s3://[^/]+(/.*)?", "a place on S3, as s3://my-bucket/clickstream")
 BUCKET = _form(
     r"(?!\d+\.\d+\.\d+\.\d+$)(?!xn--)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
     "a bucket of 3 to 63 lower-case letters, digits, dots and hyphens",

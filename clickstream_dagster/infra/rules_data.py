@@ -48,6 +48,7 @@ def data_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
 def _storage_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
     for key, place in places(infra, pipeline):
         yield from forms.BUCKET.faults(f"infra and {key}: the bucket", split_s3(place)[0])
+    yield from forms.PLACE.faults("infra.artifacts", infra.artifacts)
     on_s3 = {key for key, _ in places(infra, pipeline)}
     needing = [
         name

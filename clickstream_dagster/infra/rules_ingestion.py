@@ -258,6 +258,9 @@ def _serverless_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
             "s3.region: "
             f"{_EDGE_REGION}, or ingestion in its place"
         )
+    yield from forms.PLACE.faults("infra.serverless_ingestion.data", settings.data)
+    if not pipeline.raw.startswith(S3_SCHEME):
+        yield "infra.serverless_ingestion puts raw files on S3: write raw: s3://bucket/prefix"
     yield from forms.DOMAIN.faults("infra.serverless_ingestion.domain", settings.domain)
     arn = settings.certificate_arn
     yield from forms.CERTIFICATE.faults("infra.serverless_ingestion.certificate_arn", arn)

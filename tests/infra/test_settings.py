@@ -314,6 +314,15 @@ MORE = [
         },
         "infra and s3.kms_key_id is in eu-west-1: write the ARN of one in s3.region, us-east-1",
     ),
+    (
+        {
+            "raw": "raw",
+            "infra": {"artifacts": "code", "serverless_ingestion": {"data": "beacon"}},
+        },
+        "infra.serverless_ingestion.data 'beacon': write a place on S3, as s3://my-bucket/clickst"
+        "ream\ninfra.serverless_ingestion puts raw files on S3: write raw: s3://bucket/prefix\n"
+        "infra.artifacts 'code': write a place on S3",
+    ),
     ({"infra": {"arrivals": {}}}, "infra.arrivals makes a queue that nobody reads: write arrivals"),
     (
         {
