@@ -1,6 +1,7 @@
 """`clickstream infra …`: a project's stacks on AWS, planned, applied and destroyed."""
 
 import json
+import signal
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
@@ -125,8 +126,7 @@ def apply(
         if not yes and not typer.confirm("Apply this?"):
             raise typer.Exit(1)
         with _told(console, "applying") as tell:
-            for one in apply_modules(infrastructure, module, allowed, tell):
-                console.print(f"{one.module}: {one.outcome}")
+            apply_modules(infrastructure, module, allowed, tell)
             if remove and gone:
                 done = destroy_modules(infrastructure, gone, tell=tell)
                 _show_destroyed(console, done)
@@ -281,6 +281,8 @@ def _told(console: "Console", doing: str) -> "Iterator[Callable[[str, Event | st
         failed = not isinstance(what, str) and what.status.endswith("FAILED")
         console.print(f"{module}: {what}", style="red" if failed else None, markup=False)
 
+    # A stop of the machine gives the lock back, as Ctrl-C does.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with console.status(doing):
             yield tell
@@ -291,6 +293,8 @@ def _told(console: "Console", doing: str) -> "Iterator[Callable[[str, Event | st
             err=True,
         )
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show_destroyed(console: "Console", done: "Destroyed") -> None:

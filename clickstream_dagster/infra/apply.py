@@ -53,7 +53,11 @@ def apply(
     with ProjectLock(infrastructure.project_id, infrastructure.access).held("apply"):
         try:
             _refuse_early(infrastructure, modules, stacks)
-            return [_apply(infrastructure, module, stacks, allowed, tell) for module in modules]
+            done = []
+            for module in modules:
+                done.append(_apply(infrastructure, module, stacks, allowed, tell))
+                tell(module.name, done[-1].outcome)
+            return done
         finally:
             forget_outputs()
 

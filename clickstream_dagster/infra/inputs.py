@@ -106,8 +106,8 @@ def require_known(inputs: Inputs, project_id: str) -> None:
         assert isinstance(output, Output)
         raise StackError(
             f"the module {inputs.module.name} takes {output.name} from {output.module}, which is "
-            f"not applied: run `clickstream infra apply {project_id} --module {output.module}` "
-            "first"
+            "not applied, or was by another version: run `clickstream infra apply "
+            f"{project_id} --module {output.module}` first"
         )
 
 

@@ -66,7 +66,8 @@ class Plan:
 
 
 def make_plan(infrastructure: Infrastructure, names: Collection[str] | None = None) -> Plan:
-    """Plan all modules of a project, or those named. Nothing is left behind in AWS.
+    """Plan all modules of a project, or those named. Nothing is left behind in AWS,
+    but a long template in S3.
 
     Raises InfraError for an account that is not as the settings need it, SettingError for a
     parameter that can't change, LockError while another one changes the project, StackError for
@@ -212,6 +213,9 @@ def _removed(
     named = {module.name for module in infrastructure.modules}
     for name in sorted(set(there) - named, key=place_of, reverse=True):
         stack = there[name]
+        if stack.status == "REVIEW_IN_PROGRESS":  # nothing was made, and there is no template
+            yield ModulePlan(name, stack.name, "removed")
+            continue
         said = policies(parse(stacks.template(stack.id), stack.name))
         changes = [
             {

@@ -52,6 +52,10 @@ def test_stacks_are_made_in_order_with_outputs_of_those_before(small: Small) -> 
     ]
     assert ("storage", "Bucket", "CREATE_COMPLETE") in statuses
     assert ("arrivals", "AppQueueWeb", "CREATE_COMPLETE") in statuses
+    assert [one for one in told if isinstance(one[1], str)] == [
+        ("storage", "created"),
+        ("arrivals", "created"),
+    ]
     assert outputs_of(small.project_id, "storage", infra.access) == {"DataBucket": small.bucket}
 
 

@@ -124,8 +124,9 @@ def test_after_a_kill_half_way_apply_goes_on(
     assert ProjectLock(small.project_id, small.infrastructure().access).holder() is None
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_gives_the_lock_back_and_says_that_aws_goes_on(
-    small: Small, cloudformation: CloudFormationEdge
+    small: Small, cloudformation: CloudFormationEdge, stop: signal.Signals
 ) -> None:
     cloudformation.gate.clear()
     process = subprocess.Popen(
@@ -136,7 +137,7 @@ def test_an_interrupt_gives_the_lock_back_and_says_that_aws_goes_on(
         text=True,
     )
     eventually(lambda: cloudformation.executed, 60)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "CloudFormation goes on with the stack" in errors
