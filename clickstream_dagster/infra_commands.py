@@ -260,8 +260,11 @@ def _plan(
 ) -> "Plan":
     from clickstream_dagster.infra.plan import make_plan
 
+    infrastructure = deployed.infrastructure
+    if not infrastructure.modules:
+        console.print(f"The YAML of {infrastructure.project_id} names no module: see infra there.")
     with console.status("asking AWS"):
-        return make_plan(deployed.infrastructure, modules)
+        return make_plan(infrastructure, modules)
 
 
 def _break(infrastructure: "Infrastructure", wanted: bool) -> None:

@@ -161,6 +161,27 @@ def test_a_module_that_the_yaml_no_longer_names_goes_when_told(small: Small) -> 
     assert run(small, "plan").returncode == 0
 
 
+def test_a_deployed_project_without_infrastructure_has_nothing_to_change(aws: str) -> None:
+    def plan(project: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [Path(sys.executable).with_name("clickstream"), "infra", "plan", project],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    demo = plan("demo")
+    assert (demo.returncode, demo.stderr) == (0, "")
+    assert demo.stdout.splitlines() == [
+        "The YAML of demo names no module: see infra there.",
+        "Nothing to change.",
+    ]
+    unknown = plan("nothing")
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("Error: no project 'nothing' is deployed here")
+
+
 @pytest.mark.parametrize("name", ["plan", "apply", "destroy", "drift", "outputs"])
 def test_a_right_that_is_missing_is_named(small: Small, name: str) -> None:
     # moto writes an error as the service does whose module raises it.
