@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,32 @@ def test_what_is_copied_is_there(file: Path) -> None:
     ]
     assert len(sources) > 3
     assert [source for source in sources if not (ROOT / source).exists()] == []
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.parent.name)
+def test_the_package_is_built_of_what_is_copied(file: Path, tmp_path: Path) -> None:
+    stage = re.split(r"^FROM ", file.read_text(), flags=re.MULTILINE)[1]
+    for *sources, target in [
+        line.split() for line in re.findall(r"^COPY (.+)$", stage, re.MULTILINE)
+    ]:
+        for source in sources:
+            into = tmp_path / target.strip("/")
+            if (ROOT / source).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", "target", "logs")
+                shutil.copytree(ROOT / source, into, ignore=ignored)
+            else:
+                into.mkdir(exist_ok=True)
+                shutil.copy(ROOT / source, into)
+    for place in re.findall(r'^RUN \["rm", "-r", "([^"]+)"\]$', stage, re.MULTILINE):
+        shutil.rmtree(tmp_path / place.strip("/"))
+    command = [sys.executable, "-m", "uv", "build", "--wheel", "--quiet", "--out-dir", tmp_path]
+    done = subprocess.run(
+        [*command, tmp_path / "source"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "clickstream_dagster/_infra/cloudformation/orchestration.yaml" in names
+    demo = [name for name in names if name.startswith("clickstream_dagster/defs/demo/")]
+    assert bool(demo) == (file.parent.name == "collector")
