@@ -116,13 +116,13 @@ def require_fixed(inputs: Inputs, stack: Stack | None) -> None:
     if stack is None or not stack.is_there:
         return
     declared = inputs.template.get("Parameters", {})
-    for name in inputs.module.fixed:
+    for name, why in inputs.module.fixed.items():
         before, after = stack.parameters.get(name), inputs.parameters.get(name, UNKNOWN)
         if before is None or after is UNKNOWN or before == after:
             continue
         about = declared.get(name, {}).get("Description", "").rstrip(".")
         raise SettingError(
             f"{inputs.module.name}: {name}{f' ({about})' if about else ''} can't change from "
-            f"{before!r} to {after!r}: {stack.name} was made with it, and what it holds would be "
-            f"lost or left behind. Write {before!r} again; or destroy the module and apply it anew"
+            f"{before!r} to {after!r}, {why}: write {before!r} again; or destroy the module of "
+            f"{stack.name} and apply it anew"
         )

@@ -32,7 +32,7 @@ class Module:
 
     `template` is a file below `infra/cloudformation/`. `code` gives for a parameter that takes an
     S3 key the folder below `infra/` that is zipped and put to the bucket of artifacts. `fixed` are
-    parameters that cannot change once the stack is there.
+    parameters that cannot change once the stack is there, each with its key in the YAML and why.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Module:
     parameters: Mapping[str, str | Output]
     parts: tuple[Part, ...] = ()
     code: Mapping[str, str] = field(default_factory=dict)
-    fixed: tuple[str, ...] = ()
+    fixed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def needs(self) -> frozenset[str]:

@@ -84,7 +84,11 @@ def storage(given: Given) -> Module | None:
             "LogsExpireDays": str(settings.logs_expire_days),
         },
         parts=() if settings.existing else _buckets(given),
-        fixed=("CreateKmsKey", "KmsKeyArn"),
+        fixed=dict.fromkeys(
+            ("CreateKmsKey", "KmsKeyArn"),
+            "infra.storage.kms_key or s3.kms_key_id: what is written has the old key, "
+            "which roles could no longer use",
+        ),
     )
 
 

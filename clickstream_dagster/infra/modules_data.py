@@ -61,7 +61,13 @@ def redshift(given: Given) -> Module | None:
             Part("warehouse_access.yaml", part_name(group), {"security_group": group})
             for group in groups
         ),
-        fixed=("Warehouse", "DatabaseName", "WorkgroupName", "NamespaceName", "VpcId"),
+        fixed={
+            "Warehouse": "infra.redshift.existing: the events are in the warehouse that is left",
+            "DatabaseName": "database of the warehouse: the events are in the old one",
+            "WorkgroupName": "workgroup of the warehouse: another one is made, and clients lose it",
+            "NamespaceName": "which follows from project_id: the events are in the old one",
+            "VpcId": "infra.network.vpc_id: a workgroup can't move",
+        },
     )
 
 
@@ -109,7 +115,9 @@ def athena(given: Given) -> Module | None:
             **given.at("Lake", pipeline.lake),
             **given.at("Models", block.data),
         },
-        fixed=("WorkGroupName",),
+        fixed={
+            "WorkGroupName": "work_group of the warehouse: saved queries and history would be lost"
+        },
     )
 
 
@@ -161,5 +169,5 @@ def orchestration(given: Given) -> Module | None:
             Part("webserver_access.yaml", part_name(group), {"security_group": group})
             for group in settings.access_security_groups
         ),
-        fixed=("VpcId",),
+        fixed={"VpcId": "infra.network.vpc_id: the database can't move"},
     )

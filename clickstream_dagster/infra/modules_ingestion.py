@@ -42,7 +42,7 @@ def sink_kinesis(given: Given) -> Module | None:
             **given.boundary,
         },
         code={"FunctionCode": "lambda/kinesis_to_s3"},
-        fixed=("StreamName",),
+        fixed={"StreamName": "collector.sink.stream: records not read yet would be left behind"},
     )
 
 
@@ -76,7 +76,10 @@ def sink_kafka(given: Given) -> Module | None:
             **given.logs,
             **given.boundary,
         },
-        fixed=("VpcId", "KafkaTopic"),
+        fixed={
+            "VpcId": "infra.network.vpc_id: the connector can't move",
+            "KafkaTopic": "collector.sink.topic: messages not read yet would be left behind",
+        },
     )
 
 
@@ -106,7 +109,10 @@ def ingestion(given: Given) -> Module | None:
             *listener_rules(given.pipeline.app_ids),
             *((Part("accelerator.yaml", "Global"),) if settings.global_accelerator else ()),
         ),
-        fixed=("VpcId", "LoadBalancerScheme"),
+        fixed={
+            "VpcId": "infra.network.vpc_id: the load balancer and the spool can't move",
+            "LoadBalancerScheme": "infra.ingestion.internal: the endpoint would get another name",
+        },
     )
 
 
@@ -255,7 +261,7 @@ def serverless_ingestion(given: Given) -> Module | None:
             **given.boundary,
         },
         code={"FunctionCode": "edge_function"},
-        fixed=("DatabaseName",),
+        fixed={"DatabaseName": "which follows from project_id: its table would be left behind"},
     )
 
 

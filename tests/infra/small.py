@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,7 +70,7 @@ class Small:
     seconds: str = "30"
     bucket: str = ""
     modules: tuple[str, ...] = ("arrivals", "storage")
-    fixed: tuple[str, ...] = ("DataBucket",)
+    fixed: Mapping[str, str] = field(default_factory=lambda: {"DataBucket": "raw: data is in it"})
     artifacts: str | None = None
     code: dict[str, str] = field(default_factory=dict)
 

@@ -4,9 +4,12 @@ import re
 
 import pytest
 
+from clickstream_dagster.errors import SettingError
+from clickstream_dagster.infra.inputs import Inputs, require_fixed
 from clickstream_dagster.infra.module import Output
 from clickstream_dagster.infra.modules import modules_of
 from clickstream_dagster.infra.modules_ingestion import listener_rules
+from clickstream_dagster.infra.stacks import Stack
 from clickstream_dagster.infra.template import infra_folder, parse, render
 from clickstream_dagster.infra.values import repository_arn
 from tests.infra.written import (
@@ -166,6 +169,24 @@ def test_an_output_that_is_taken_is_given_by_its_module(name):
                 assert value.module in modules, where
                 assert value.name in render(modules[value.module])["Outputs"], where
     component(PROJECTS[name]).infrastructure().ordered()  # no circle, nothing missing
+
+
+def test_a_change_that_cannot_be_is_refused_with_its_key_and_the_reason(tmp_path):
+    before = made(EVERYTHING)["ingestion"]
+    after = made(changed(EVERYTHING, "infra.network.vpc_id", "vpc-00000000"))["ingestion"]
+    stack = Stack(
+        id="1",
+        name="Clickstream-ingestion-quickstart",
+        status="CREATE_COMPLETE",
+        parameters={k: v for k, v in before.parameters.items() if isinstance(v, str)},
+    )
+    inputs = Inputs(after, render(after), after.parameters)
+    with pytest.raises(SettingError) as told:
+        require_fixed(inputs, stack)
+    assert "can't change from 'vpc-0123456789abcdef0' to 'vpc-00000000'" in str(told.value)
+    assert "infra.network.vpc_id: the load balancer and the spool can't move: write" in str(
+        told.value
+    )
 
 
 def test_every_template_is_of_a_module():

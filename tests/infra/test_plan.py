@@ -85,7 +85,7 @@ def test_another_app_is_one_added_resource_and_nothing_else(small: Small) -> Non
 def test_the_replacement_of_a_bucket_is_marked_and_refused(
     small: Small, cloudformation: CloudFormationEdge
 ) -> None:
-    small.fixed = ()
+    small.fixed = {}
     apply(small.infrastructure())
     cloudformation.replacing = {"AWS::S3::Bucket": {"BucketName"}}
     small.bucket += "-other"
@@ -103,7 +103,7 @@ def test_the_replacement_of_a_bucket_is_marked_and_refused(
 def test_a_replacement_that_may_come_is_marked_too(
     small: Small, cloudformation: CloudFormationEdge
 ) -> None:
-    small.fixed = ()
+    small.fixed = {}
     apply(small.infrastructure())
     cloudformation.perhaps = {"AWS::S3::Bucket": {"BucketName"}}
     small.bucket += "-other"
@@ -127,7 +127,8 @@ def test_a_fixed_parameter_is_refused_with_the_reason_before_any_change_set(smal
     apply(small.infrastructure())
     old = small.bucket
     small.bucket = "another-bucket"
-    message = rf"DataBucket \(Name of the bucket of data\) can't change from '{old}' to 'another"
+    message = rf"DataBucket \(Name of the bucket of data\) can't change from '{old}' to 'another-"
+    message += rf"bucket', raw: data is in it: write '{old}' again"
     with pytest.raises(SettingError, match=message):
         make_plan(small.infrastructure())
     with pytest.raises(SettingError, match=message):
