@@ -88,28 +88,23 @@ def _apply(
     inputs = inputs_of(infrastructure, module, there, put=True)
     require_fixed(inputs, stack)
     name = infrastructure.stack_name(module.name)
-    made = stacks.prepare(
-        name,
-        inputs.body(store_of(infrastructure), stacks.region),
-        inputs.arguments(),
-        infrastructure.stack_tags(module.name),
-        new=stack is None,
-    )
-    if made.changes is None:
-        assert stack is not None, "a new stack has changes"
+    body = inputs.body(store_of(infrastructure), stacks.region)
+    tags = infrastructure.stack_tags(module.name)
+    if stack is None:
+        made = stacks.create(name, body, inputs.arguments(), tags, told)
+        return Applied(module.name, "created", made)
+    prepared = stacks.prepare(name, body, inputs.arguments(), tags, new=False)
+    if prepared.changes is None:
         return Applied(module.name, "unchanged", stack)
-    if stack is not None:
-        said = policies(parse(stacks.template(stack.id), name), inputs.template)
-        changes = read_changes(made.changes, said)
-        plan = ModulePlan(module.name, name, "changed", changes)
-        try:
-            require_allowed(Plan(infrastructure.project_id, (plan,)), allowed)
-        except StackError:
-            stacks.discard(made.id)
-            raise
-    return Applied(
-        module.name, "created" if stack is None else "updated", stacks.execute(made, name, told)
-    )
+    said = policies(parse(stacks.template(stack.id), name), inputs.template)
+    changes = read_changes(prepared.changes, said)
+    plan = ModulePlan(module.name, name, "changed", changes)
+    try:
+        require_allowed(Plan(infrastructure.project_id, (plan,)), allowed)
+    except StackError:
+        stacks.discard(prepared.id)
+        raise
+    return Applied(module.name, "updated", stacks.execute(prepared, name, told))
 
 
 def settle(infrastructure: Infrastructure, module: str, stacks: Stacks, tell: Tell) -> Stack | None:
@@ -127,8 +122,11 @@ def settle(infrastructure: Infrastructure, module: str, stacks: Stacks, tell: Te
     if stack is not None and stack.at_work:
         tell(module, f"{stack.name} is {stack.status}: waiting for its end")
         stack = stacks.wait(stack.name, told)
-    if stack is None or stack.is_there or stack.status == "REVIEW_IN_PROGRESS":
-        return stack if stack is not None and stack.is_there else None
+    if stack is None or stack.is_there:
+        return stack
+    if stack.status == "REVIEW_IN_PROGRESS":  # a plan was killed: nothing has been made
+        stacks.delete(stack, told)
+        return None
     if stack.status == "UPDATE_ROLLBACK_FAILED":
         tell(module, f"{stack.name} is {stack.status}: continuing its rollback")
         return stacks.roll_back_further(stack.name, told)

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,7 +156,7 @@ class Stacks:
         """
         from botocore.exceptions import ClientError
 
-        with self._clear("CreateChangeSet"):
+        with self._clear("CreateChangeSet"), _valid(name):
             try:
                 made = self._client.create_change_set(
                     StackName=name,
@@ -170,8 +170,6 @@ class Stacks:
             except ClientError as error:
                 if any(text in str(error) for text in _NO_CHANGES):
                     return ChangeSet("", None)
-                if error.response["Error"]["Code"] == "ValidationError":
-                    raise StackError(f"{name}: {error.response['Error']['Message']}") from error
                 raise
             answer = self._described(made["Id"])
             while answer["Status"] in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
@@ -202,6 +200,25 @@ class Stacks:
         """Delete a change set that is not executed."""
         with self._clear("DeleteChangeSet"):
             self._client.delete_change_set(ChangeSetName=change_set)
+
+    def create(
+        self,
+        name: str,
+        template: Mapping[str, str],
+        parameters: Sequence[Mapping[str, Any]],
+        tags: Mapping[str, str],
+        tell: Tell,
+    ) -> Stack:
+        """Create a stack and wait for the end. Raises StackError with the first cause."""
+        with self._clear("CreateStack"), _valid(name):
+            made = self._client.create_stack(
+                StackName=name,
+                Parameters=list(parameters),
+                Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+                Capabilities=["CAPABILITY_NAMED_IAM"],
+                **template,
+            )
+        return self._result(made["StackId"], _NEVER, tell, "EXECUTE")
 
     def execute(self, change_set: ChangeSet, stack: str, tell: Tell) -> Stack:
         """Execute a change set and wait for the end. Raises StackError with the first cause."""
@@ -337,6 +354,19 @@ class Stacks:
         return clear_aws_errors(
             StackError, "CloudFormation", f"cloudformation:{right}", "apply the module first"
         )
+
+
+@contextmanager
+def _valid(name: str) -> Iterator[None]:
+    """Tell what CloudFormation finds wrong with a template or its parameters."""
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationError":
+            raise
+        raise StackError(f"{name}: {error.response['Error']['Message']}") from error
 
 
 def _cause(events: Sequence[Event], stack: Stack) -> str:

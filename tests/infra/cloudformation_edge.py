@@ -86,6 +86,23 @@ def complete_cloudformation() -> Iterator[CloudFormationEdge]:
         threads.append(threading.Thread(target=_work_or_fail, args=(edge, made, stack)))
         threads[-1].start()
 
+    def make(self: Any, name: str, template: str, parameters: Any, **options: Any) -> Any:
+        assert _stack(self, name) is None, f"{name} already exists"
+        asked = {"template": template, "parameters": parameters, "tags": options["tags"]}
+        identity, stack_id = create(
+            self,
+            stack_name=name,
+            change_set_name="creation",
+            description=None,
+            change_set_type="CREATE",
+            **asked,
+        )
+        stack = self.stacks[stack_id]
+        stack.events.clear()  # of the review that there is none of
+        stack.status = "CREATE_IN_PROGRESS"
+        execute(self, identity)
+        return stack
+
     def delete(self: Any, name_or_stack_id: str) -> None:
         stack = _stack(self, name_or_stack_id)
         if stack is None:
@@ -138,6 +155,7 @@ def complete_cloudformation() -> Iterator[CloudFormationEdge]:
         return known(kind) or _Anything
 
     with (
+        patch.object(backend, "create_stack", make),
         patch.object(backend, "create_change_set", create),
         patch.object(backend, "execute_change_set", execute),
         patch.object(backend, "delete_stack", delete),

@@ -17,6 +17,7 @@ from clickstream_dagster.infra.show import show_plan
 from clickstream_dagster.infra.stacks import Event, StackError, Stacks
 from tests.infra.cloudformation_edge import CloudFormationEdge
 from tests.infra.small import Small
+from tests.served import eventually
 
 
 def outcomes(small: Small, **options: object) -> list[tuple[str, str]]:
@@ -176,6 +177,7 @@ def test_a_stack_that_others_have_made_is_left_alone(small: Small) -> None:
     boto3.client("cloudformation").create_stack(
         StackName=name, TemplateBody='{"Resources": {"Q": {"Type": "AWS::SQS::Queue"}}}'
     )
+    eventually(lambda: status(small, "storage") == "CREATE_COMPLETE", 30)
     with pytest.raises(StackError, match=f"the stack {name} belongs to others"):
         outcomes(small)
     boto3.client("cloudformation").delete_stack(StackName=name)
@@ -193,6 +195,21 @@ def test_a_deletion_that_failed_is_done_again_before_the_stack_is_made(
         outcomes(small)
     cloudformation.undeletable = {}
     assert outcomes(small)[1] == ("arrivals", "created")
+
+
+def test_what_a_killed_plan_has_left_is_in_nobodys_way(small: Small) -> None:
+    infra = small.infrastructure()
+    name = infra.stack_name("storage")
+    boto3.client("cloudformation").create_change_set(
+        StackName=name,
+        ChangeSetName="left",
+        ChangeSetType="CREATE",
+        TemplateBody='{"Resources": {"Q": {"Type": "AWS::SQS::Queue"}}}',
+        Tags=[{"Key": key, "Value": value} for key, value in infra.stack_tags("storage").items()],
+    )
+    assert status(small, "storage") == "REVIEW_IN_PROGRESS"
+    assert make_plan(infra).modules[0].state == "new"
+    assert outcomes(small)[0] == ("storage", "created")
 
 
 def test_what_a_failed_creation_retains_is_told_before_it_is_made_again(
@@ -263,7 +280,7 @@ def test_an_upgrade_of_the_templates_keeps_what_is_stateful(
 def test_a_loss_that_is_allowed_by_name_happens(
     small: Small, cloudformation: CloudFormationEdge
 ) -> None:
-    small.fixed = ()
+    small.fixed = {}
     outcomes(small)
     cloudformation.replacing = {"AWS::S3::Bucket": {"BucketName"}}
     small.bucket += "-other"
