@@ -74,14 +74,16 @@ def test_storage_is_postgresql_by_tls_whose_server_proves_itself(reference: Any)
     from dagster._config.field import resolve_to_config_type
     from dagster_postgres import DagsterPostgresStorage
     from dagster_postgres.utils import pg_url_from_config
-    from sqlalchemy import make_url
+    from sqlalchemy import create_engine
 
     data = reference.storage_data
     assert (data.module_name, data.class_name) == ("dagster_postgres", "DagsterPostgresStorage")
     schema = resolve_to_config_type(DagsterPostgresStorage.config_type())
     read = process_config(schema, yaml.safe_load(data.config_yaml))
     assert read.success, read.errors
-    url = make_url(pg_url_from_config(read.value))
+    engine = create_engine(pg_url_from_config(read.value))  # fails for a driver that is missing
+    assert engine.dialect.driver == "psycopg2"
+    url = engine.url
     assert (url.host, url.database, url.username) == ("db.internal", "dagster", "dagster")
     assert url.password == ENVIRONMENT["DAGSTER_POSTGRES_PASSWORD"]
     assert url.query["sslmode"] == "verify-full"
