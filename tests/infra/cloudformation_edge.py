@@ -5,7 +5,7 @@ import json
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,8 @@ from moto.cloudformation import models, parsing
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult
+
+from tests.infra.change_sets import changes_of
 
 _STACK = "AWS::CloudFormation::Stack"
 _SECONDS_TO_BEGIN = 0.2
@@ -60,7 +62,7 @@ def complete_cloudformation() -> Iterator[CloudFormationEdge]:
         if options["change_set_type"] == "CREATE" and stack is not None:
             assert stack.status == "REVIEW_IN_PROGRESS", f"{stack.name} already exists"
             del self.stacks[stack.stack_id]
-        changes = _changes(edge, before, options)
+        changes = changes_of(edge, before, options)
         identity, stack_id = creating(self, **options)
         made = self.change_sets[identity]
         made.changes, made.tags = changes, options["tags"]
@@ -268,100 +270,6 @@ def _retained(template: dict[str, Any]) -> dict[str, Any]:
     """Say `Retain` where a template says what moto does not know."""
     text = json.dumps(template)
     return json.loads(text.replace('"RetainExceptOnCreate"', '"Retain"'))
-
-
-class _Change(models.Change):
-    """A change of a resource with all that AWS tells of it."""
-
-    def __init__(self, action: str, name: str, kind: str) -> None:
-        super().__init__(action, name, kind)
-        self.physical_resource_id = None if action == "Add" else f"{name}-as-it-is"
-        self.replacement: str | None = None
-        self.scope: list[str] = []
-        self.details: list[dict[str, Any]] = []
-
-
-def _changes(edge: CloudFormationEdge, stack: Any, options: Mapping[str, Any]) -> list[_Change]:
-    new = models.Stack.parse_template(options["template"])
-    old = {"Resources": {}} if stack is None else models.Stack.parse_template(stack.template)
-    before, after = old["Resources"], new["Resources"]
-    found = [_Change("Add", name, after[name]["Type"]) for name in after if name not in before]
-    for name in after:
-        if name in before:
-            change = _Change("Modify", name, after[name]["Type"])
-            _compare(edge, change, (before[name], after[name]), (stack.parameters, options))
-            if stack.tags != options["tags"]:
-                _detail(change, "Tags", "Tags", ("old", "new"), "Never", None)
-            if change.details:
-                found.append(change)
-    found += [_Change("Remove", name, before[name]["Type"]) for name in before if name not in after]
-    return found
-
-
-def _compare(
-    edge: CloudFormationEdge,
-    change: _Change,
-    resources: tuple[Mapping[str, Any], Mapping[str, Any]],
-    given: tuple[Mapping[str, Any], Mapping[str, Any]],
-) -> None:
-    (old, new), (parameters, options) = resources, given
-    was, becomes = old.get("Properties") or {}, new.get("Properties") or {}
-    change.replacement = "False"
-    for name in sorted({*was, *becomes}):
-        values = (
-            _with(parameters, was.get(name)),
-            _with(options["parameters"], becomes.get(name)),
-        )
-        if values[0] == values[1]:
-            continue
-        replaces = name in edge.replacing.get(change.resource_type, ())
-        perhaps = name in edge.perhaps.get(change.resource_type, ())
-        if replaces or perhaps:
-            change.replacement = "True" if replaces else "Conditional"
-        by = was.get(name).get("Ref") if isinstance(was.get(name), dict) else None
-        recreation = "Always" if replaces else "Conditionally" if perhaps else "Never"
-        same = was.get(name) == becomes.get(name)
-        _detail(change, "Properties", name, values, recreation, by if same else None)
-    for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
-        if old.get(policy) != new.get(policy):
-            _detail(change, policy, policy, (old.get(policy), new.get(policy)), "Never", None)
-
-
-def _detail(
-    change: _Change,
-    attribute: str,
-    name: str,
-    values: tuple[Any, Any],
-    recreation: str,
-    parameter: str | None,
-) -> None:
-    change.scope.append(attribute)
-    change.details.append(
-        {
-            "Target": {
-                "Attribute": attribute,
-                "Name": name,
-                "Path": f"/{attribute}/{name}",
-                "RequiresRecreation": recreation,
-                "BeforeValue": None if values[0] is None else str(values[0]),
-                "AfterValue": None if values[1] is None else str(values[1]),
-            },
-            "Evaluation": "Static",
-            "ChangeSource": "ParameterReference" if parameter else "DirectModification",
-            "CausingEntity": parameter,
-        }
-    )
-
-
-def _with(parameters: Mapping[str, Any], value: Any) -> Any:
-    """Put parameters into a value."""
-    if isinstance(value, list):
-        return [_with(parameters, one) for one in value]
-    if isinstance(value, dict):
-        if set(value) == {"Ref"} and value["Ref"] in parameters:
-            return str(parameters[value["Ref"]])
-        return {key: _with(parameters, one) for key, one in value.items()}
-    return value
 
 
 class _Anything(CloudFormationModel):

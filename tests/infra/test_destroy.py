@@ -45,9 +45,7 @@ def test_data_is_deleted_with_all_versions_when_told(small: Small) -> None:
 
 def test_a_module_alone_goes_if_nothing_needs_it(small: Small) -> None:
     apply(small.infrastructure())
-    with pytest.raises(
-        SettingError, match=r"arrivals needs what storage gives: .*--with"
-    ):
+    with pytest.raises(SettingError, match=r"arrivals needs what storage gives: .*--with"):
         destroy(small.infrastructure(), ["storage"])
     assert there(small) == {"storage", "arrivals"}
     assert destroy(small.infrastructure(), ["arrivals"]).modules == ("arrivals",)
