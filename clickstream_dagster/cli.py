@@ -10,6 +10,7 @@ import typer
 
 from clickstream_dagster.athena_commands import athena_app
 from clickstream_dagster.collector_command import collector
+from clickstream_dagster.infra_commands import infra_app
 from clickstream_dagster.model_options import CheckEverything, DefinitionsFile
 from clickstream_dagster.package_commands import package_app
 from clickstream_dagster.plain_errors import plain_errors
@@ -32,6 +33,7 @@ app.add_typer(geo_app, name="geo")
 app.add_typer(package_app, name="package")
 app.add_typer(athena_app, name="athena")
 app.add_typer(redshift_app, name="redshift")
+app.add_typer(infra_app, name="infra")
 app.command()(replay)
 app.command()(collector)
 app.command()(sdk_config)

@@ -1,6 +1,7 @@
 """`clickstream collector`: what it is told by the project's YAML, or by options without one."""
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+_WRITE_KEYS_VARIABLE = "CLICKSTREAM_WRITE_KEYS"
 _WITHOUT_YAML = "Without the project's YAML, with --sink only"
 
 
@@ -65,6 +67,14 @@ def collector(
         float, typer.Option(help="How long records are still shipped when it is stopped.")
     ] = 20,
     log: Annotated[str, typer.Option(help="Lines of the log: json or text.")] = "json",
+    report_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="Log every so often what is in the spool, for alarms that read the log. Default:"
+            " never.",
+        ),
+    ] = None,
     end_with_stdin: Annotated[
         bool,
         typer.Option(
@@ -81,8 +91,11 @@ def collector(
         ),
     ] = None,
     sink_settings: Annotated[
-        Path | None,
-        _without_yaml(help="YAML file with the settings `kinesis:` or `kafka:` of the sink."),
+        str | None,
+        _without_yaml(
+            help="YAML file with the settings `kinesis:` or `kafka:` of the sink, or the settings"
+            " themselves, in braces."
+        ),
     ] = None,
     app_id: Annotated[
         list[str] | None,
@@ -99,7 +112,8 @@ def collector(
         Path | None,
         _without_yaml(
             help="YAML file with a write key for each app that needs one, `app: key`. It may change"
-            " while the collector runs."
+            " while the collector runs. Default: what the environment variable"
+            f" {_WRITE_KEYS_VARIABLE} has of them."
         ),
     ] = None,
     oidc_issuer: Annotated[
@@ -209,6 +223,7 @@ def collector(
             metrics=None if metrics == "off" else host_and_port(metrics, "--metrics"),
             workers=workers or default_workers(),
             log_format=one_of(LogFormat, log, "--log"),
+            report_seconds=report_seconds,
             tls=_tls(tls_cert, tls_key),
             ends_with_stdin=end_with_stdin,
         )
@@ -263,7 +278,8 @@ def _told_by_options(
         )
 
     def access() -> Access:
-        return Access(tuple(app_ids), _key_hashes(write_keys), tuple(origins))
+        hashes = _key_hashes(write_keys) if write_keys else _key_hashes_of_environment()
+        return Access(tuple(app_ids), hashes, tuple(origins))
 
     return access
 
@@ -274,14 +290,27 @@ def _key_hashes(file: Path | None) -> dict[str, str]:
     return read_key_hashes(file) if file else {}
 
 
-def _sink_settings(project_id: str, s3: "S3Access", file: Path | None) -> "SinkSettings":
+def _key_hashes_of_environment() -> dict[str, str]:
+    from clickstream_dagster.collector.access import key_hashes
+
+    return key_hashes(os.environ.get(_WRITE_KEYS_VARIABLE, ""), _WRITE_KEYS_VARIABLE)
+
+
+def _sink_settings(project_id: str, s3: "S3Access", told: str | None) -> "SinkSettings":
+    """Give the settings of a sink; `told` is a file, or YAML in braces."""
     from clickstream_dagster.collector.sinks.settings import (
         SinkSettings,
         StreamSettings,
         read_stream_settings,
+        stream_settings,
     )
 
-    streams = read_stream_settings(file) if file else StreamSettings()
+    if told is None:
+        streams = StreamSettings()
+    elif told.startswith("{"):
+        streams = stream_settings(told, "of --sink-settings")
+    else:
+        streams = read_stream_settings(Path(told))
     return SinkSettings(project_id=project_id, s3=s3, kinesis=streams.kinesis, kafka=streams.kafka)
 
 

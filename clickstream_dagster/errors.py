@@ -35,3 +35,7 @@ class PluginError(ClickstreamError):
 
 class TaskError(ClickstreamError):
     """A task of a batch that failed for a reason of its own."""
+
+
+class InfraError(ClickstreamError):
+    """Infrastructure that can't be looked at, planned or made as the YAML says."""

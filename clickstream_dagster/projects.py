@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,11 @@ from clickstream_dagster.errors import SettingError
 
 if TYPE_CHECKING:
     from clickstream_dagster.assets.project import Project
+    from clickstream_dagster.components import ClickstreamProject
+    from clickstream_dagster.infra.infrastructure import Infrastructure
 
 _COMPONENT = re.compile(r"Error while loading component (.+?)(?:\[\d+\])?:")
+_MODEL = re.compile(r"\.[A-Z]\w*Model\b")
 _PREFIX = "Value error, "  # of pydantic
 _OR_OPTIONS = ", or say all with --sink and --app-id"
 
@@ -24,6 +28,34 @@ def deployed_project(project_id: str, otherwise: str = "") -> "Project":
     Raises SettingError when no YAML below `defs/` has it, or one of them is wrong; `otherwise` is
     what else may be written.
     """
+    return _component(project_id, otherwise).project(deployment.root())
+
+
+@dataclass(frozen=True)
+class DeployedInfrastructure:
+    """What a project's YAML says of its stacks. `hours_between_runs` is the length of a window."""
+
+    infrastructure: "Infrastructure"
+    hours_between_runs: float
+
+
+def deployed_infrastructure(project_id: str) -> DeployedInfrastructure:
+    """Give the infrastructure of the project with an id; without modules if its YAML has none.
+
+    Makes no call to AWS. Raises SettingError as `deployed_project` does.
+    """
+    from clickstream_dagster.components.infra_pipeline import aws_access, shortest_minutes
+    from clickstream_dagster.infra.infrastructure import Infrastructure
+
+    component = _component(project_id)
+    # Stacks of a block that was taken out of the YAML can still be taken away.
+    none = Infrastructure(project_id, (), aws_access(component))
+    return DeployedInfrastructure(
+        component.infrastructure() or none, shortest_minutes(component.partitions()) / 60
+    )
+
+
+def _component(project_id: str, otherwise: str = "") -> "ClickstreamProject":
     import dagster as dg
     from dagster.components.core.component_tree import ComponentTreeException
 
@@ -40,7 +72,7 @@ def deployed_project(project_id: str, otherwise: str = "") -> "Project":
             f"no project {project_id!r} is deployed here ({', '.join(sorted(found)) or 'none is'});"
             f" name one of these{otherwise}"
         )
-    return found[project_id].project(deployment.root())
+    return found[project_id]
 
 
 def following(project_id: str) -> "Callable[[], Project]":
@@ -87,7 +119,7 @@ def _fault(error: Exception, folder: Path) -> str:
     faults = [
         ": ".join(
             [
-                *filter(None, [".".join(str(part) for part in fault["loc"])]),
+                *filter(None, [_key(fault["loc"])]),
                 fault["msg"].removeprefix(_PREFIX),
             ]
         )
@@ -96,3 +128,8 @@ def _fault(error: Exception, folder: Path) -> str:
         if fault["type"] != "string_type" or len(cause.errors()) == 1
     ]
     return where + "; ".join(faults)
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    """Give the place of a key in a YAML, without the models that pydantic names between."""
+    return _MODEL.sub("", ".".join(str(part) for part in location))

@@ -42,7 +42,7 @@ def sdk_config(
 
     with plain_errors():
         found = deployed_project(project)
-        address = endpoint if endpoint is not None else found.collector.endpoint
+        address = endpoint if endpoint is not None else found.endpoint()
         if address is None:
             raise SettingError(
                 f"project {project!r} has no endpoint: write one into its YAML, below collector, or"

@@ -11,7 +11,7 @@ PACKAGE = "clickstream_dagster"
 PLUGINS = "clickstream_plugins"
 
 ANYONE_MAY = {"", "durable_files", "errors", "ids"}  # "" is the package itself, for its version
-BELOW_DAGSTER = {"batches", "processing", "collector", "sample", "emr", "warehouses"}
+BELOW_DAGSTER = {"batches", "processing", "collector", "sample", "emr", "warehouses", "infra"}
 PIPES = "dagster_pipes"  # how a job elsewhere tells Dagster: a file without dependencies
 MAY_IMPORT = {
     "batches": set(),
@@ -20,12 +20,13 @@ MAY_IMPORT = {
     "sample": {"processing"},
     "emr": {"batches", "processing"},
     "warehouses": {"batches", "processing"},
-    "resources": {"emr", "warehouses", "batches", "processing", "collector"},
-    "checks": {"resources", "batches", "processing"},
-    "assets": {"checks", "resources", "warehouses", "batches", "processing"},
+    "infra": {"batches", "collector"},
+    "resources": {"emr", "warehouses", "infra", "batches", "processing", "collector"},
+    "checks": {"resources", "infra", "batches", "processing"},
+    "assets": {"checks", "resources", "warehouses", "infra", "batches", "processing"},
     "automation": {"assets", "checks", "resources", "batches", "processing"},
     "components": {
-        *("automation", "assets", "checks", "resources", "emr", "warehouses"),
+        *("automation", "assets", "checks", "resources", "emr", "warehouses", "infra"),
         *("batches", "processing", "collector"),
     },
     "backfill": set(),
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     "deployment": set(),
     "definitions": {"defs", "deployment"},
     "ui": {"deployment"},
-    "projects": {"assets", "components", "defs", "deployment"},
+    "projects": {"assets", "batches", "components", "defs", "deployment", "infra"},
     "plain_errors": set(),
     "model_options": set(),
     "s3_options": set(),
@@ -50,6 +51,7 @@ MAY_IMPORT = {
         *("batches", "model_options", "plain_errors", "processing"),
         *("resources", "s3_options", "warehouses"),
     },
+    "infra_commands": {"infra", "plain_errors", "projects", "s3_options"},
     "package_commands": {
         *("components", "resources", "emr", "plain_errors"),
         *("batches", "processing"),
@@ -61,6 +63,7 @@ MAY_IMPORT = {
             "backfill",
             "collector_command",
             "demo",
+            "infra_commands",
             "package_commands",
             "plain_errors",
             "plugin_commands",

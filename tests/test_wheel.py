@@ -80,6 +80,26 @@ def test_an_installed_wheel_shows_its_component(installed: Path, tmp_path: Path)
 
 
 @pytest.mark.heavy
+def test_an_installed_wheel_has_the_templates_and_prices_of_infrastructure(
+    installed: Path, tmp_path: Path
+) -> None:
+    look = """
+from clickstream_dagster.infra.code import zipped
+from clickstream_dagster.infra.module import Module, Part
+from clickstream_dagster.infra.prices import price_list
+from clickstream_dagster.infra.template import infra_folder, render
+rule = Part("listener_rule.yaml", "Web", {"app_id": "web", "priority": 10})
+print(*sorted(render(Module("ingestion", "ingestion.yaml", {}, (rule,)))["Resources"]))
+print(len(zipped(infra_folder() / "lambda" / "kinesis_to_s3")) > 1_000, price_list()["as_of"])
+"""
+    resources, code = run(installed / "python", "-c", look, cwd=tmp_path).splitlines()
+    assert {"Service", "ListenerRuleWeb"} <= set(resources.split())
+    assert code.startswith("True 20")
+    assert "plan" in run(installed / "clickstream", "infra", "--help", cwd=tmp_path)
+    assert not list(installed.parent.parent.rglob("_infra/**/__pycache__"))
+
+
+@pytest.mark.heavy
 def test_an_installed_wheel_shows_the_project_in_the_ui(installed: Path, tmp_path: Path) -> None:
     with served_dagster([installed / "clickstream", "ui"], OUTSIDE, tmp_path) as url:
         query = "{ assetNodes { assetKey { path } } }"

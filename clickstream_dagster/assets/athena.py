@@ -36,7 +36,12 @@ def athena_models(project: Project, warehouse: "AthenaWarehouse") -> dg.AssetsDe
 def athena_saved_queries(
     project: Project, warehouse: "AthenaWarehouse", group: "WorkGroup"
 ) -> dg.AssetsDefinition:
-    """Build the asset of the work group and the saved queries in it."""
+    """Build the asset of the work group and the saved queries in it.
+
+    A work group of the project's infrastructure is its stack's, and left as that has made it.
+    """
+
+    made_here = project.stacks_of(ENGINE) is None
 
     @dg.asset(
         key=project.key(ENGINE, SAVED_QUERIES),
@@ -54,7 +59,7 @@ def athena_saved_queries(
 
         with clear_failures():
             client = warehouse.client()
-            changed = ensure_work_group(client, group)
+            changed = made_here and ensure_work_group(client, group)
             queries = ensure_saved_queries(client, project.project_id, group.name)
         return dg.MaterializeResult(
             metadata={"work_group": group.name, "changed": changed, "changed_queries": queries}

@@ -10,6 +10,7 @@ import dagster as dg
 
 from clickstream_dagster.batches.ledger import Ledger
 from clickstream_dagster.batches.objects import Source
+from clickstream_dagster.batches.queue import Queue
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.batches.store import open_store
 from clickstream_dagster.batches.windows import Window
@@ -18,6 +19,7 @@ from clickstream_dagster.processing.maintenance import MaintenanceSettings
 from clickstream_dagster.processing.plugins import PluginChoice
 from clickstream_dagster.resources.collector import ProjectCollector
 from clickstream_dagster.resources.definitions import Definitions
+from clickstream_dagster.resources.stack_outputs import StackOutputs
 
 if TYPE_CHECKING:
     from clickstream_dagster.processing.settings import BatchSettings
@@ -32,7 +34,8 @@ class Project:
 
     `warehouse` is a DuckDB file; `dbt_state` is the directory of dbt's manifest and runs.
     `partitions` are the windows of the processing interval. `queue_url` is the SQS queue that
-    announces raw objects; without it the arrival sensor lists them. `root` is the Dagster
+    announces raw objects; without it, and without that of `stacks`, the arrival sensor lists them.
+    `stacks` are those of the project's infrastructure. `root` is the Dagster
     project's directory, from which relative paths in a plug-in's config start. The lake is
     maintained at the ticks of `maintenance_cron`, in UTC. The models go by `definitions`.
     """
@@ -57,10 +60,37 @@ class Project:
     collector: ProjectCollector
     s3: S3Access = field(default_factory=S3Access)
     queue_url: str | None = None
+    stacks: StackOutputs | None = None
     correct_clocks: bool = True
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
     maintenance_cron: str = "0 3 * * *"
     definitions: Definitions = field(default_factory=Definitions)
+
+    def stacks_of(self, block: str) -> StackOutputs | None:
+        """Give the stacks if the YAML has a block of `infra`, else None."""
+        return self.stacks if self.stacks and block in self.stacks.blocks else None
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether a queue announces raw objects."""
+        return self.queue_url is not None or self.stacks_of("arrivals") is not None
+
+    def queue(self) -> Queue:
+        """Give the queue that announces raw objects. Raises StackError if it is not made yet."""
+        stacks = self.stacks_of("arrivals")
+        if self.queue_url is None and stacks is not None:
+            return Queue(stacks.get("arrivals", "QueueUrl"), self.s3)
+        return Queue(self.queue_url or "", self.s3)
+
+    def endpoint(self) -> str | None:
+        """Give the address that SDKs send to: the YAML's, else that of the infrastructure."""
+        if self.collector.endpoint is not None:
+            return self.collector.endpoint
+        for block in ("ingestion", "serverless_ingestion"):
+            stacks = self.stacks_of(block)
+            if stacks is not None:
+                return stacks.get(block.replace("_", "-"), "Endpoint")
+        return None
 
     def enriches(self, name: str) -> bool:
         """Whether an enrichment of that name is chosen."""

@@ -48,7 +48,8 @@ def redshift_events(
         with clear_failures():
             sql = warehouse.sql()
             set_up(sql, project.project_id)
-            done = load(sql, Lake(project.lake, project.project_id, project.s3), copy)
+            lake = Lake(project.lake, project.project_id, project.s3)
+            done = load(sql, lake, warehouse.copy_settings(copy))
         loads = done.loads
         days = [f"{app} {day}" for app, day in done.expired]
         if days:

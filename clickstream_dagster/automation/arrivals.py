@@ -20,7 +20,7 @@ import dagster as dg
 from clickstream_dagster.assets.project import Calendar, Project, last_ended
 from clickstream_dagster.automation.requests import ATTEMPTS, requests_for
 from clickstream_dagster.batches.ledger import LOOKBACK_MS, Ledger
-from clickstream_dagster.batches.queue import Queue, Received, take_announcements
+from clickstream_dagster.batches.queue import Received, take_announcements
 from clickstream_dagster.batches.windows import Window, hour_folder
 
 if TYPE_CHECKING:
@@ -101,16 +101,16 @@ def arrival_sensor(project: Project, job: "UnresolvedAssetJobDefinition") -> dg.
         default_status=dg.DefaultSensorStatus.RUNNING if starts else dg.DefaultSensorStatus.STOPPED,
         description="Processes windows that raw objects have arrived for, late ones included. "
         + (
-            f"Takes them from the queue {project.queue_url}."
-            if project.queue_url
+            f"Takes them from the queue {project.queue_url or 'of the infrastructure'}."
+            if project.is_announced
             else "Finds them by listing."
         ),
         tags=project.tags,
     )
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)
-        if project.queue_url:
-            received = take_announcements(Queue(project.queue_url, project.s3), project.ledger())
+        if project.is_announced:
+            received = take_announcements(project.queue(), project.ledger())
             _tell(context, received)
             windows, cursor = windows_announced(project, now), context.cursor
         else:

@@ -5,6 +5,7 @@ import hmac
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -60,15 +61,29 @@ def read_key_hashes(file: Path) -> dict[str, str]:
     Raises SettingError when it can't be read, or a key is no text of at least 16 characters.
     """
     try:
-        keys = yaml.safe_load(file.read_text()) or {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"write keys in {file}: {error}") from error
+    return key_hashes(text, str(file))
+
+
+def key_hashes(text: str, where: str) -> dict[str, str]:
+    """Give the hashes of write keys by app, of YAML or JSON as `read_key_hashes` reads it.
+
+    `where` names the text in errors, which tell nothing of it.
+    """
+    try:
+        keys = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" (line {mark.line + 1})" if mark else ""  # the error's own text has keys in it
+        raise SettingError(f"write keys in {where}: this is no YAML{line}") from None
     if not isinstance(keys, dict):
-        raise SettingError(f"write keys in {file}: write lines as `shop_web: <key>`")
+        raise SettingError(f"write keys in {where}: write lines as `shop_web: <key>`")
     for app_id, key in keys.items():
         if not isinstance(key, str) or len(key) < MIN_KEY_CHARACTERS:
             raise SettingError(
-                f"write keys in {file}: the key of {app_id} has to be a text of at least "
+                f"write keys in {where}: the key of {app_id} has to be a text of at least "
                 f"{MIN_KEY_CHARACTERS} characters, in quotes"
             )
     return {str(app_id): key_hash(key) for app_id, key in keys.items()}
@@ -85,11 +100,13 @@ class AccessFile:
         self._seen: tuple[int, int] | None = None
 
     def write(self, access: Access) -> None:
-        """Put another access in the place of the old one, whole."""
-        text = json.dumps(asdict(access))
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text(text)
-        fresh.chmod(0o600)
+        """Put another access in the place of the old one, whole.
+
+        Collectors of several machines may do so at the same time.
+        """
+        handle, fresh = tempfile.mkstemp(prefix="access-", dir=self._path.parent)
+        with open(handle, "w") as file:
+            json.dump(asdict(access), file)
         os.replace(fresh, self._path)
 
     def changed(self) -> Access | None:

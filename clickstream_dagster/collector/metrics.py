@@ -43,7 +43,10 @@ def prepare_folder(spool: Path) -> Path:
 
 def _locked(folder: Path) -> int | None:
     """Lock a folder; None when another process holds it. The system unlocks it at the end."""
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:  # another one that cleans up was quicker
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

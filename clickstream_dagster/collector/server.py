@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from clickstream_dagster.collector.access import Access, AccessFile
 from clickstream_dagster.collector.metrics import prepare_folder, remove_folder, serve_metrics
+from clickstream_dagster.collector.report import report_spool
 from clickstream_dagster.collector.settings import CollectorSettings
 from clickstream_dagster.collector.spool import claim
 from clickstream_dagster.durable_files import make_folders, sync_folder
@@ -70,13 +71,15 @@ def run_collector(
     metrics: tuple[str, int] | None,
     workers: int,
     log_format: LogFormat,
+    report_seconds: float | None = None,
     tls: TlsFiles | None = None,
     ends_with_stdin: bool = False,
 ) -> None:
     """Collect until a signal ends it, or its standard input; SIGTERM, SIGINT and that drain.
 
     `access` is asked every few seconds: who may send changes without a restart. `listen` and
-    `metrics` are address and port. With `tls` it speaks HTTPS, and SIGHUP takes renewed files.
+    `metrics` are address and port. Every `report_seconds` the log tells what is in the spool. With
+    `tls` it speaks HTTPS, and SIGHUP takes renewed files.
     Raises SettingError when a setting can't work.
     """
     from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
@@ -99,6 +102,9 @@ def run_collector(
         except OSError as error:
             raise SettingError(f"metrics at {metrics[0]}:{metrics[1]}: {error}") from error
     threading.Thread(target=_follow, args=(access, file), name="access", daemon=True).start()
+    if report_seconds is not None:
+        report = partial(report_spool, settings.spool, report_seconds)
+        threading.Thread(target=report, name="report", daemon=True).start()
     if ends_with_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     multiprocessing.set_start_method("spawn", force=True)  # threads run here, forks are not safe

@@ -28,12 +28,13 @@ class Athena(dg.Model, dg.Resolvable):
         ),
     ]
     work_group: Annotated[
-        str,
+        str | None,
         describe(
-            description="Work group whose settings and scan limit apply to the models' queries.",
+            description="Work group whose settings and scan limit apply to the models' queries. "
+            "Default, with infra.athena: the project's id.",
             examples=["shop"],
         ),
-    ]
+    ] = None
     results: Annotated[
         str,
         describe(
@@ -67,15 +68,23 @@ class Athena(dg.Model, dg.Resolvable):
             project_id=project.project_id,
             data=self.data,
             scratch=scratch,
-            work_group=self.work_group,
+            work_group=self.work_group or project.project_id,
             s3=project.s3,
             definitions=project.definitions,
         )
 
-    def group(self) -> "WorkGroup":
-        """Give the work group as it must be."""
+    def require_work_group(self) -> None:
+        """Raise ValueError unless the YAML names the work group."""
+        if self.work_group is None:
+            raise ValueError("athena needs work_group: write its name, or infra.athena: true")
+
+    def group(self, project_id: str) -> "WorkGroup":
+        """Give the work group of a project as it must be."""
         from clickstream_dagster.warehouses.athena.work_group import WorkGroup
 
         return WorkGroup(
-            self.work_group, self.results, round(self.scan_limit_gb * 1e9), self.kms_key_id
+            self.work_group or project_id,
+            self.results,
+            round(self.scan_limit_gb * 1e9),
+            self.kms_key_id,
         )

@@ -12,6 +12,7 @@ from clickstream_dagster.components.sources import S3
 from clickstream_dagster.emr.capacity import DEFAULT_PRESET, DISK_GB, PRESETS, Capacity
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.resources.emr_serverless import EmrServerlessEngine
+from clickstream_dagster.resources.stack_outputs import StackOutputs
 
 # In a derived model, a description of a field with a default is kept only by its resolver.
 describe = dg.Resolver.default
@@ -32,15 +33,20 @@ class EmrServerless(dg.Model, dg.Resolvable):
     """An EMR Serverless application, and what job runs on it get."""
 
     application_id: Annotated[
-        str, describe(description="Id of the Spark application.", examples=["00f1abcdexample"])
-    ]
-    execution_role_arn: Annotated[
-        str,
+        str | None,
         describe(
-            description="Role that job runs have: it reads raw files and writes the lake.",
+            description="Id of the Spark application. Default: that of infra.processing.",
+            examples=["00f1abcdexample"],
+        ),
+    ] = None
+    execution_role_arn: Annotated[
+        str | None,
+        describe(
+            description="Role that job runs have: it reads raw files and writes the lake. Default: "
+            "that of infra.processing.",
             examples=["arn:aws:iam::123456789012:role/clickstream-processing"],
         ),
-    ]
+    ] = None
     artifacts: Annotated[
         str,
         describe(
@@ -139,8 +145,8 @@ class EmrServerless(dg.Model, dg.Resolvable):
 
     @field_validator("application_id")
     @classmethod
-    def _application_id(cls, value: str) -> str:
-        if not _APPLICATION.fullmatch(value):
+    def _application_id(cls, value: str | None) -> str | None:
+        if value is not None and not _APPLICATION.fullmatch(value):
             raise ValueError(
                 f"application_id {value!r}: write the id of the application, as EMR Studio shows "
                 "it: digits and lower-case letters"
@@ -149,8 +155,8 @@ class EmrServerless(dg.Model, dg.Resolvable):
 
     @field_validator("execution_role_arn")
     @classmethod
-    def _execution_role_arn(cls, value: str) -> str:
-        if not _ROLE.fullmatch(value):
+    def _execution_role_arn(cls, value: str | None) -> str | None:
+        if value is not None and not _ROLE.fullmatch(value):
             raise ValueError(
                 f"execution_role_arn {value!r}: write the ARN of a role, "
                 "arn:aws:iam::<account>:role/<name>"
@@ -184,6 +190,14 @@ class EmrServerless(dg.Model, dg.Resolvable):
             raise ValueError(f"emr_serverless: {error}") from error
         return self
 
+    def require_ids(self) -> None:
+        """Raise ValueError unless the YAML has the ids that no stack tells."""
+        for key in ("application_id", "execution_role_arn"):
+            if getattr(self, key) is None:
+                raise ValueError(
+                    f"emr_serverless needs {key}: write it, or have infra.processing make it"
+                )
+
     def capacity(self) -> Capacity:
         """Give the capacity. Raises SettingError for workers that there are not."""
         return Capacity.of(
@@ -199,11 +213,12 @@ class EmrServerless(dg.Model, dg.Resolvable):
             spark={key: _text(value) for key, value in self.spark.items()},
         )
 
-    def engine(self, s3: S3) -> EmrServerlessEngine:
-        """Give the engine; S3 is reached as the block `s3` says."""
+    def engine(self, s3: S3, stacks: StackOutputs | None = None) -> EmrServerlessEngine:
+        """Give the engine; S3 is reached as the block `s3` says, `stacks` tell ids left out."""
         return EmrServerlessEngine(
-            application_id=self.application_id,
-            execution_role_arn=self.execution_role_arn,
+            application_id=self.application_id or "",
+            execution_role_arn=self.execution_role_arn or "",
+            stacks=stacks if self.application_id is None else None,
             artifacts=self.artifacts,
             capacity=self.capacity(),
             package=self.package,

@@ -15,6 +15,7 @@ from clickstream_dagster.checks.quality import Bounds
 from clickstream_dagster.components.collector import Collector
 from clickstream_dagster.components.definitions import ModelDefinitions
 from clickstream_dagster.components.emr import EmrServerless
+from clickstream_dagster.components.infra import Infra
 from clickstream_dagster.components.maintenance import Maintenance
 from clickstream_dagster.components.plugins import (
     ChosenPlugin,
@@ -38,8 +39,10 @@ from clickstream_dagster.processing.plugins import (
 from clickstream_dagster.resources.warehouse_name import require_own_name
 
 if TYPE_CHECKING:
+    from clickstream_dagster.infra.infrastructure import Infrastructure
     from clickstream_dagster.resources.emr_serverless import EmrServerlessEngine
     from clickstream_dagster.resources.spark import SparkEngine
+    from clickstream_dagster.resources.stack_outputs import StackOutputs
 
 MOST_PARTITIONS = 100_000
 DEFAULT_WAREHOUSE = "warehouse.duckdb"
@@ -256,6 +259,13 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     quality: Annotated[Quality, describe(description="Bounds of the quality checks.")] = Field(
         default_factory=Quality
     )
+    infra: Annotated[
+        Infra | None,
+        describe(
+            description="Infrastructure on AWS that clickstream infra makes: a module for each "
+            "block that is written. Default: none; what is there is used."
+        ),
+    ] = None
     trigger: Annotated[
         Trigger | None,
         describe(
@@ -364,6 +374,8 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
                     f"engine {EMR_SERVERLESS} reads and writes S3 only: write {key}: "
                     "s3://bucket/prefix"
                 )
+        if self.infra is None or self.infra.processing is None:
+            self.emr_serverless.require_ids()
         return self
 
     @model_validator(mode="after")
@@ -382,6 +394,11 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
                 raise ValueError(
                     f"{warehouse.engine} reads the lake from S3: write lake: s3://bucket/prefix"
                 )
+        for warehouse in self.warehouses:
+            if warehouse.athena is not None and not (self.infra and self.infra.athena):
+                warehouse.athena.require_work_group()
+            if warehouse.redshift is not None and not (self.infra and self.infra.redshift):
+                warehouse.redshift.require_place()
         if all(warehouse.redshift is None for warehouse in self.warehouses):
             return self
         from clickstream_dagster.warehouses.redshift.apps import app_schemas
@@ -400,6 +417,8 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
 
     @model_validator(mode="after")
     def _raw_of_queue(self) -> "ClickstreamProject":
+        if self.infra is None or self.infra.arrivals is None:
+            self.arrivals.require_queue()
         if self.arrivals.mode == "sqs" and not (self.raw or "").startswith(S3_SCHEME):
             raise ValueError(
                 "arrivals by sqs needs raw files in S3: write raw: s3://bucket/prefix, or mode: "
@@ -427,6 +446,33 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         except SettingError as error:
             raise ValueError(str(error)) from error
         return self
+
+    @model_validator(mode="after")
+    def _infrastructure(self) -> "ClickstreamProject":
+        if self.infra is None:
+            return self
+        from clickstream_dagster.components.infra_pipeline import pipeline_of
+        from clickstream_dagster.infra.rules import rule_faults
+
+        faults = rule_faults(self.infra.values(), pipeline_of(self))
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def infrastructure(self) -> "Infrastructure | None":
+        """Give the modules that `infra` names, None without them. Makes no call to AWS."""
+        from clickstream_dagster.components.infra_pipeline import infrastructure_of
+
+        return infrastructure_of(self)
+
+    def stacks(self) -> "StackOutputs | None":
+        """Give the outputs of the project's stacks, None without `infra`."""
+        if self.infra is None:
+            return None
+        from clickstream_dagster.components.infra_pipeline import aws_access
+        from clickstream_dagster.resources.stack_outputs import StackOutputs
+
+        return StackOutputs(self.project_id, aws_access(self), frozenset(self.infra.named()))
 
     def partitions(self) -> dg.TimeWindowPartitionsDefinition:
         """Give the windows of the interval. Raises SettingError for more than Dagster can show."""
@@ -489,6 +535,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             grace_minutes=self.grace_minutes,
             s3=self.s3.access(),
             queue_url=self.arrivals.queue_url,
+            stacks=self.stacks(),
             maintenance=self.maintenance.settings(),
             maintenance_cron=self.maintenance.cron,
             definitions=self.definitions.definitions(),
@@ -496,6 +543,10 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
                 self.project_id, absolute(self.raw, "raw"), self.s3.access(), root
             ),
         )
+
+    def place(self, path: str | None, default: str) -> str:
+        """Give a place as it is written, or its default, below the Dagster project."""
+        return self._absolute(Path(), path, default)
 
     def _absolute(self, root: Path, path: str | None, default: str) -> str:
         place = path or f"data/{self.project_id}/{default}"
@@ -506,7 +557,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
         from clickstream_dagster.resources.spark import SparkEngine
 
         if self.engine == EMR_SERVERLESS and self.emr_serverless is not None:
-            return self.emr_serverless.engine(self.s3)
+            return self.emr_serverless.engine(self.s3, self.stacks())
         return SparkEngine(engine=self.engine)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
@@ -552,7 +603,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             ],
         )
         root = context.project_root
-        return dg.Definitions.merge(
+        defs = dg.Definitions.merge(
             always,
             *(one.defs(project, root) for one in self.warehouses),
             *(
@@ -561,6 +612,12 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
                 else []
             ),
         )
+        infrastructure = self.infrastructure()
+        if infrastructure is None:
+            return defs
+        from clickstream_dagster.assets.infra import with_infrastructure
+
+        return with_infrastructure(defs, project, infrastructure)
 
 
 def _utc(moment: str) -> datetime:

@@ -32,18 +32,23 @@ class Redshift(dg.Model, dg.Resolvable):
         ),
     ]
     host: Annotated[
-        str,
+        str | None,
         describe(
-            description="Endpoint that dbt connects to, without port and database.",
+            description="Endpoint that dbt connects to, without port and database. Default: that "
+            "of infra.redshift.",
             examples=["team.123456789012.eu-west-1.redshift-serverless.amazonaws.com"],
         ),
-    ]
+    ] = None
     port: Annotated[int, Field(ge=1, le=65535), describe(description="Port of the endpoint.")] = (
         5439
     )
     workgroup: Annotated[
         str | None,
-        describe(description="Workgroup of Redshift Serverless.", examples=["team"]),
+        describe(
+            description="Workgroup of Redshift Serverless. Default, with infra.redshift: "
+            "clickstream-<project_id>.",
+            examples=["team"],
+        ),
     ] = None
     cluster: Annotated[
         str | None,
@@ -67,8 +72,8 @@ class Redshift(dg.Model, dg.Resolvable):
     copy_role_arn: Annotated[
         str | None,
         describe(
-            description="Role of the warehouse that reads the lake for COPY. Default: the "
-            "warehouse's default role.",
+            description="Role of the warehouse that reads the lake for COPY. Default: that of "
+            "infra.redshift, else the warehouse's default role.",
             examples=["arn:aws:iam::123456789012:role/redshift-copy"],
         ),
     ] = None
@@ -157,6 +162,18 @@ class Redshift(dg.Model, dg.Resolvable):
 
     @model_validator(mode="after")
     def _place(self) -> "Redshift":
+        # Without a name it is the one that infra.redshift makes, or the project refuses it.
+        if self.workgroup is not None or self.cluster is not None:
+            self._require_one_place()
+        return self
+
+    def require_place(self) -> None:
+        """Raise ValueError unless the YAML has what no stack tells."""
+        self._require_one_place()
+        if self.host is None:
+            raise ValueError("redshift needs host: write it, or have infra.redshift make it")
+
+    def _require_one_place(self) -> None:
         from clickstream_dagster.warehouses.redshift.data_api import place_of
         from clickstream_dagster.warehouses.redshift.sql import RedshiftError
 
@@ -164,23 +181,27 @@ class Redshift(dg.Model, dg.Resolvable):
             place_of(self.workgroup, self.cluster, self.db_user, self.secret_arn)
         except RedshiftError as error:
             raise ValueError(str(error)) from error
-        return self
 
     def warehouse(self, project: "Project", scratch: Path) -> "RedshiftWarehouse":
         """Give the warehouse of a project; `scratch` is dbt's directory."""
+        from clickstream_dagster.infra.names import default_workgroup
         from clickstream_dagster.resources.redshift import RedshiftWarehouse
         from clickstream_dagster.warehouses.redshift.data_api import place_of
 
+        workgroup = self.workgroup
+        if workgroup is None and self.cluster is None:
+            workgroup = default_workgroup(project.project_id)
         return RedshiftWarehouse(
             project_id=project.project_id,
             database=self.database,
-            place=place_of(self.workgroup, self.cluster, self.db_user, self.secret_arn),
+            place=place_of(workgroup, self.cluster, self.db_user, self.secret_arn),
             host=self.host,
             port=self.port,
             sslmode=self.sslmode,
             endpoint_url=self.data_api_endpoint_url,
             scratch=scratch,
             s3=project.s3,
+            stacks=project.stacks_of("redshift"),
             definitions=project.definitions,
         )
 

@@ -53,6 +53,8 @@ attributes:
   #   keep_snapshots_days: 7
   #   orphans_after_hours: 72
 
+  # infra: # what `clickstream infra` makes on AWS (docs/infrastructure/index.md)
+
   # owners: ["team:growth"]
   # quality: # a batch outside these bounds gets a warning
   #   max_bad_ratio: 0.02

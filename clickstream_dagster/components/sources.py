@@ -80,7 +80,8 @@ class Arrivals(dg.Model, dg.Resolvable):
     queue_url: Annotated[
         str | None,
         describe(
-            description="URL of the SQS queue of the project's own, with mode sqs.",
+            description="URL of the SQS queue of the project's own, with mode sqs. Default: that "
+            "of infra.arrivals.",
             examples=["https://sqs.eu-west-1.amazonaws.com/123456789012/shop-raw"],
         ),
     ] = None
@@ -89,11 +90,18 @@ class Arrivals(dg.Model, dg.Resolvable):
     def _queue(self) -> "Arrivals":
         if self.mode == "listing" and self.queue_url:
             raise ValueError("arrivals has a queue_url but lists: write mode: sqs, or take it out")
-        if self.mode == "sqs":
-            if not self.queue_url:
-                raise ValueError("arrivals by sqs needs queue_url: write the URL of the queue")
+        if self.queue_url:
             try:
                 queue_place(self.queue_url)
             except SourceError as error:
                 raise ValueError(str(error)) from error
         return self
+
+    def require_queue(self) -> None:
+        """Raise ValueError unless the YAML has the queue that the mode needs."""
+        if self.mode == "sqs" and not self.queue_url:
+            raise ValueError(
+                "arrivals by sqs needs queue_url: write the URL of the queue, or have "
+                "infra.arrivals "
+                "make it"
+            )

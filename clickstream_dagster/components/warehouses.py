@@ -120,7 +120,7 @@ def athena_defs(project: "Project", settings: Athena, root: Path) -> dg.Definiti
     return dg.Definitions(
         assets=[
             athena.athena_models(project, warehouse),
-            athena.athena_saved_queries(project, warehouse, settings.group()),
+            athena.athena_saved_queries(project, warehouse, settings.group(project.project_id)),
         ]
     )
 

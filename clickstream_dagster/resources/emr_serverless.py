@@ -16,6 +16,7 @@ from clickstream_dagster.emr.capacity import ARCHIVE_FOLDER, Capacity
 from clickstream_dagster.emr.job import BatchJob
 from clickstream_dagster.emr.package import PROJECT_FOLDER
 from clickstream_dagster.errors import ClickstreamError, EngineError
+from clickstream_dagster.resources.stack_outputs import StackOutputs
 
 if TYPE_CHECKING:
     from clickstream_dagster.batches.ledger import Manifest
@@ -36,7 +37,8 @@ class EmrServerlessEngine:
     `artifacts` is the `s3://` address of the packages, logs and messages, `package` the digest of
     the package to run, None for the newest. `s3` reaches the artifacts, the raw objects and the
     lake; `access` and `endpoint_url` reach EMR Serverless. Seconds are those between looks at the
-    job run and at its messages.
+    job run and at its messages. With `stacks` application and role are those of the project's own
+    infrastructure, looked up for each window.
     """
 
     application_id: str
@@ -49,6 +51,7 @@ class EmrServerlessEngine:
     s3: S3Access = field(default_factory=S3Access)
     access: S3Access = field(default_factory=S3Access)
     endpoint_url: str | None = None
+    stacks: StackOutputs | None = None
     poll_seconds: float = 5
 
     def process(
@@ -65,6 +68,8 @@ class EmrServerlessEngine:
         """
         from clickstream_dagster.processing.counters import BatchCounters
 
+        if self.stacks is not None:
+            return self.of_stack(self.stacks).process(context, settings, manifest, address)
         artifacts = Artifacts(self.artifacts, self.s3)
         package = artifacts.package(self.package)
         name = f"{settings.project_id}-{settings.batch}"
@@ -120,6 +125,15 @@ class EmrServerlessEngine:
             f"the job run {job_runs.started['jobRunId']} ended well, but its counters did not "
             f"arrive in {artifacts.address('pipes/')}: let the role {self.execution_role_arn} "
             "write there; the batch is committed, and running it again changes nothing"
+        )
+
+    def of_stack(self, stacks: StackOutputs) -> "EmrServerlessEngine":
+        """Give the engine with the ids that the project's stack tells. Raises StackError."""
+        return replace(
+            self,
+            application_id=stacks.get("processing", "ApplicationId"),
+            execution_role_arn=stacks.get("processing", "ExecutionRoleArn"),
+            stacks=None,
         )
 
     def _clear_errors(self) -> Any:

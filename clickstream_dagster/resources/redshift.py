@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
 from clickstream_dagster.resources.dbt import dbt_settings, dbt_vars, invoke_dbt
 from clickstream_dagster.resources.definitions import Definitions
+from clickstream_dagster.resources.stack_outputs import StackOutputs
 from clickstream_dagster.warehouses.redshift.data_api import Cluster, DataApi, Workgroup
+from clickstream_dagster.warehouses.redshift.loading import CopySettings
 from clickstream_dagster.warehouses.redshift.sql import RedshiftError, Row
 
+MODULE = "redshift"
+_HOST_OF_STACK = "redshift.invalid"  # dbt parses without a way to the warehouse
 PASSWORD = "DBT_ENV_SECRET_REDSHIFT_PASSWORD"
 
 
@@ -19,24 +23,26 @@ class RedshiftWarehouse:
     """Where a project's events and models are in Redshift, and how SQL and dbt get there.
 
     `host` and `port` are for dbt, `endpoint_url` is the Data API's. `scratch` is dbt's directory.
-    Of `s3` region and profile are used.
+    Of `s3` region and profile are used. What is left out of host, secret and role of COPY is
+    that of the project's own infrastructure, which `stacks` tell when it is needed.
     """
 
     project_id: str
     database: str
     place: Cluster | Workgroup
-    host: str
+    host: str | None
     scratch: Path
     port: int = 5439
     sslmode: str = "verify-full"
     endpoint_url: str | None = None
     s3: S3Access = field(default_factory=S3Access)
     definitions: Definitions = field(default_factory=Definitions)
+    stacks: StackOutputs | None = None
 
     def sql(self) -> DataApi:
         """Give the way for SQL."""
         return DataApi(
-            self.place,
+            self._signed_in(),
             self.database,
             region=self.s3.region,
             access=self.s3,
@@ -52,7 +58,7 @@ class RedshiftWarehouse:
         found = {
             "CLICKSTREAM_PROJECT": self.project_id,
             "CLICKSTREAM_REDSHIFT_DATABASE": self.database,
-            "CLICKSTREAM_REDSHIFT_HOST": self.host,
+            "CLICKSTREAM_REDSHIFT_HOST": self.host or _HOST_OF_STACK,
             "CLICKSTREAM_REDSHIFT_PORT": str(self.port),
             "CLICKSTREAM_REDSHIFT_SSLMODE": self.sslmode,
             **dbt_settings(self.scratch),
@@ -72,9 +78,13 @@ class RedshiftWarehouse:
 
         A secret is read now, and is in the environment of the run only.
         """
-        if self.place.secret_arn is not None:
-            user, password = self._secret(self.place.secret_arn)
+        place, host = self._signed_in(), {}
+        if self.host is None and self.stacks is not None:
+            host = {"CLICKSTREAM_REDSHIFT_HOST": self.stacks.get(MODULE, "Host")}
+        if place.secret_arn is not None:
+            user, password = self._secret(place.secret_arn)
             return {
+                **host,
                 "CLICKSTREAM_REDSHIFT_METHOD": "database",
                 "CLICKSTREAM_REDSHIFT_USER": user,
                 PASSWORD: password,
@@ -84,7 +94,19 @@ class RedshiftWarehouse:
                 "CLICKSTREAM_REDSHIFT_METHOD": "iam",
                 "CLICKSTREAM_REDSHIFT_USER": self.place.db_user,
             }
-        return {"CLICKSTREAM_REDSHIFT_METHOD": "iam_role"}
+        return {**host, "CLICKSTREAM_REDSHIFT_METHOD": "iam_role"}
+
+    def copy_settings(self, copy: CopySettings) -> CopySettings:
+        """Give how COPY reads the lake, with the role of the stack where the YAML names none."""
+        if copy.role is not None or self.stacks is None:
+            return copy
+        return replace(copy, role=self.stacks.get(MODULE, "CopyRoleArn"))
+
+    def _signed_in(self) -> Cluster | Workgroup:
+        """Give the place with the secret of the stack, if that has made the warehouse."""
+        if self.stacks is None or self.host is not None or self.place.secret_arn is not None:
+            return self.place
+        return replace(self.place, secret_arn=self.stacks.find(MODULE, "SecretArn"))
 
     def _secret(self, arn: str) -> tuple[str, str]:
         client = self.s3.client_of("secretsmanager", self.s3.region)

@@ -88,12 +88,24 @@ def read_stream_settings(file: Path) -> StreamSettings:
     Raises SettingError that names the file, the key and what is wrong.
     """
     try:
-        return StreamSettings.model_validate(yaml.safe_load(file.read_text()) or {})
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"sink settings in {file}: {error}") from error
+    return stream_settings(text, f"in {file}")
+
+
+def stream_settings(text: str, where: str) -> StreamSettings:
+    """Give the settings of a YAML text with the keys `kinesis` and `kafka`.
+
+    Raises SettingError with `where`, the key and what is wrong.
+    """
+    try:
+        return StreamSettings.model_validate(yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
+        raise SettingError(f"sink settings {where}: {error}") from error
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
             for fault in error.errors()
         )
-        raise SettingError(f"sink settings in {file}: {faults}") from error
+        raise SettingError(f"sink settings {where}: {faults}") from error
