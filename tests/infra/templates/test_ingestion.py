@@ -7,6 +7,7 @@ import pytest
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
 
+from clickstream_dagster.collector import server
 from clickstream_dagster.infra.module import Part
 from clickstream_dagster.infra.template import Template, write
 from tests.infra.templates.deployed import Network, deployed, known_part, made, network, template_of
@@ -239,6 +240,14 @@ def test_collectors_may_write_to_their_sink_and_to_no_other(
     assert found == ({policy} if policy else set())
     if policy:
         assert actions_of(resources[policy]) == actions
+
+
+def test_the_balancer_gives_up_silent_connections_before_the_collector_does() -> None:
+    attributes = properties(chosen(), "LoadBalancer")["LoadBalancerAttributes"]
+    (seconds,) = [
+        one["Value"] for one in attributes if one["Key"] == "idle_timeout.timeout_seconds"
+    ]
+    assert int(seconds) * 1000 < server._HEADER_MS
 
 
 def test_an_internal_endpoint_is_in_the_private_subnets() -> None:
