@@ -1,6 +1,5 @@
 """Takes stacks away, last needed first; data stays unless it is told to go."""
 
-import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -232,5 +231,4 @@ def _delete(client: Any, bucket: str, objects: list[Mapping[str, str]]) -> int:
 
 def _has_objects(buckets: Collection[str], access: S3Access) -> bool:
     client = access.client()
-    time.sleep(1)
     return any(next(_versions(client, bucket), None) for bucket in buckets)
