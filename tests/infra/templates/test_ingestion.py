@@ -243,11 +243,9 @@ def test_collectors_may_write_to_their_sink_and_to_no_other(
 
 
 def test_the_balancer_gives_up_silent_connections_before_the_collector_does() -> None:
-    attributes = properties(chosen(), "LoadBalancer")["LoadBalancerAttributes"]
-    (seconds,) = [
-        one["Value"] for one in attributes if one["Key"] == "idle_timeout.timeout_seconds"
-    ]
-    assert int(seconds) * 1000 < server._HEADER_MS
+    first = properties(chosen(), "LoadBalancer")["LoadBalancerAttributes"][0]
+    assert first["Key"] == "idle_timeout.timeout_seconds"
+    assert int(first["Value"]) * 1000 < server._HEADER_MS
 
 
 def test_an_internal_endpoint_is_in_the_private_subnets() -> None:
