@@ -210,8 +210,6 @@ def outputs(
     endpoint_url: Endpoint = None,
 ) -> None:
     """Show the outputs of the stacks that are there: endpoint, ids, roles."""
-    from rich.table import Table
-
     from clickstream_dagster.infra.stacks import Stacks
 
     with plain_errors():
@@ -226,11 +224,14 @@ def outputs(
         if as_json:
             typer.echo(json.dumps(found, indent=2))
             return
-        table = Table("module", "output", "value", box=None)
-        for name, values in found.items():
-            for key, value in sorted(values.items()):
-                table.add_row(name, key, value)
-        _console().print(table if found else "Nothing is applied.")
+        if not found:
+            typer.echo("Nothing is applied.")
+            return
+        rows = [(name, *one) for name, values in found.items() for one in sorted(values.items())]
+        widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+        for name, key, value in rows:
+            # Lines that no table breaks: a value is there to be copied.
+            typer.echo(f"{name:<{widths[0]}}  {key:<{widths[1]}}  {value}")
 
 
 def _deployed(
@@ -251,8 +252,9 @@ def _console() -> "Console":
 
     from rich.console import Console
 
-    # A file or a pipe gets lines that no table breaks.
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=False)
+    # A file or a pipe gets lines that no table breaks; `:secret:` of an ARN is no emoji.
+    width = None if sys.stdout.isatty() else 160
+    return Console(width=width, highlight=False, soft_wrap=False, emoji=False)
 
 
 def _plan(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clickstream_dagster.infra.infrastructure import Infrastructure
 
 _COMPONENT = re.compile(r"Error while loading component (.+?)(?:\[\d+\])?:")
-_MODEL = re.compile(r"\.[A-Z]\w*Model\b")
+_MODEL = re.compile(r"\.[A-Z]\w*Model\b|\.constrained-\w+")  # of pydantic, between keys
 _PREFIX = "Value error, "  # of pydantic
 _OR_OPTIONS = ", or say all with --sink and --app-id"
 
@@ -120,7 +120,7 @@ def _fault(error: Exception, folder: Path) -> str:
         ": ".join(
             [
                 *filter(None, [_key(fault["loc"])]),
-                fault["msg"].removeprefix(_PREFIX),
+                _message(fault["type"], fault["msg"]),
             ]
         )
         # Each key may also be a template: Dagster complains, too, that what is written is no text.
@@ -128,6 +128,11 @@ def _fault(error: Exception, folder: Path) -> str:
         if fault["type"] != "string_type" or len(cause.errors()) == 1
     ]
     return where + "; ".join(faults)
+
+
+def _message(kind: str, told: str) -> str:
+    remedy = ": correct its name, or leave it out" if kind == "extra_forbidden" else ""
+    return told.removeprefix(_PREFIX) + remedy
 
 
 def _key(location: tuple[int | str, ...]) -> str:

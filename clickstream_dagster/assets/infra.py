@@ -139,11 +139,13 @@ def drift_check(project: Project, module: Module) -> dg.AssetChecksDefinition:
         except StackError as error:
             raise dg.Failure(description=str(error)) from error
         rows = [
-            f"| {one.logical_id} | {one.status} | {each.property} | {each.expected} |"
-            f" {each.actual} |"
+            f"| {one.logical_id} | {one.status} | {told} |"
             for one in found.resources
-            for each in one.differences
-        ] or [f"| {one.logical_id} | {one.status} | | | |" for one in found.resources]
+            for told in (  # a resource that was deleted has no differences
+                [f"{each.property} | {each.expected} | {each.actual}" for each in one.differences]
+                or [" | | "]
+            )
+        ]
         head = ["| resource | is | property | applied | now |", "| --- | --- | --- | --- | --- |"]
         return dg.AssetCheckResult(
             passed=found.in_sync,

@@ -24,6 +24,11 @@ def check_account(infra: Infra, pipeline: Pipeline, access: S3Access) -> None:
 
     Reads from AWS and changes nothing.
     """
+    if access.region != pipeline.s3.region:
+        raise InfraError(
+            f"--region {access.region}: the project is in s3.region, {pipeline.s3.region}, where "
+            "Dagster looks for its stacks: leave the option out, or write another s3.region"
+        )
     faults = fact_faults(infra, pipeline, read_facts(infra, pipeline, access))
     if faults:
         raise InfraError("\n".join(faults))

@@ -45,7 +45,7 @@ class Usage:
             "requests a second": f"{self.requests_per_second:g}, all day and night",
             "a request": f"{self.request_kb:g} KB compressed, ten times that as JSON",
             "connections": "each request opens one",
-            "a window is processed": f"every {self.hours_between_runs:g} h",
+            "a window is processed": f"every {_duration(self.hours_between_runs)}",
             "the lake": f"{self.lake_share:g} times the bytes of the raw files",
             "S3": "what one month adds; each month that is kept costs it again",
             "Redshift": f"at work {self.redshift_minutes_a_run:g} minutes for each window",
@@ -54,6 +54,10 @@ class Usage:
             "machines": "as many as run at least; what scaling adds comes on top",
             "not in it": "data transfer out, NAT gateways, VPC endpoints, requests to KMS, taxes",
         }
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:g} h" if hours >= 1 else f"{hours * 60:g} minutes"
 
 
 @dataclass(frozen=True)

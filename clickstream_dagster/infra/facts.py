@@ -129,7 +129,10 @@ def _ask(call: Callable[[], Any], right: str, absent: Mapping[str, Any]) -> Any:
             ) from error
         raise InfraError(f"AWS refused {right}: {error}") from error
     except BotoCoreError as error:
-        raise InfraError(f"AWS could not be asked ({right}): {error}") from error
+        raise InfraError(
+            f"AWS could not be asked ({right}): {error}; check the credentials, s3.profile or "
+            "AWS_PROFILE, the region and the endpoint"
+        ) from error
 
 
 def _pages(client: Any, operation: str, key: str, right: str, **arguments: Any) -> list[Any]:

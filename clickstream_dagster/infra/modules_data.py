@@ -6,6 +6,15 @@ from clickstream_dagster.infra.rules_data import EMR_SERVERLESS
 from clickstream_dagster.infra.settings import Pipeline, Redshift, RedshiftBlock
 from clickstream_dagster.infra.values import Given, Value, flag, listed, part_name, repository_arn
 
+_OLD_LAKE = dict.fromkeys(
+    ("LakeBucket", "LakePrefix"),
+    "lake: its tables stay in the old place, which roles could no longer reach",
+)
+_OLD_RAW = dict.fromkeys(
+    ("RawBucket", "RawPrefix"),
+    "raw: files stay in the old place, which roles could no longer reach",
+)
+
 
 def processing(given: Given) -> Module | None:
     """The EMR Serverless application, its role, and the Glue database."""
@@ -35,6 +44,7 @@ def processing(given: Given) -> Module | None:
             "VpcId": network.vpc_id if network else "",
             "PrivateSubnetIds": listed(network.private_subnets if network else ()),
         },
+        fixed={**_OLD_LAKE, **_OLD_RAW},
     )
 
 
@@ -67,6 +77,7 @@ def redshift(given: Given) -> Module | None:
             "WorkgroupName": "workgroup of the warehouse: another one is made, and clients lose it",
             "NamespaceName": "which follows from project_id: the events are in the old one",
             "VpcId": "infra.network.vpc_id: a workgroup can't move",
+            **_OLD_LAKE,
         },
     )
 
@@ -116,7 +127,8 @@ def athena(given: Given) -> Module | None:
             **given.at("Models", block.data),
         },
         fixed={
-            "WorkGroupName": "work_group of the warehouse: saved queries and history would be lost"
+            "WorkGroupName": "work_group of the warehouse: saved queries and history would be lost",
+            **_OLD_LAKE,
         },
     )
 

@@ -181,8 +181,9 @@ def show_kept(console: "Console", kept: Collection[Kept], prices: Mapping[str, s
     """Print what outlives its stack, and what it costs: `prices` by type, as a sentence."""
     if not kept:
         return
-    table = Table("module", "type", "kept", "costs", box=None, title_justify="left")
-    table.title = "Kept, and paid for until you delete it"
+    table = Table(box=None, title_justify="left", title="Kept, and paid for until you delete it")
+    for column in ("module", "type", "kept", "costs"):
+        table.add_column(column, overflow="fold")  # a name that is cut can't be deleted by it
     for one in kept:
         name = (
             f"{one.physical_id} (its last snapshot)"

@@ -173,6 +173,11 @@ def total(subject: str) -> str:
         for module in found.ordered()
     ]
     rows.append(["together", *(f"{month.usd:,.0f}" for month in months)])
+    short = [
+        estimate(found, Usage(requests_per_second=float(rate), hours_between_runs=1 / 6))
+        for rate in RATES
+    ]
+    rows.append(["with windows of 10 minutes", *(f"{month.usd:,.0f}" for month in short)])
     return _table(["USD a month, requests a second", *(f"{rate:,}" for rate in RATES)], rows)
 
 

@@ -162,7 +162,8 @@ def test_drift_fails_the_check(
     cloudformation: CloudFormationEdge,
 ) -> None:
     name = small.infrastructure().stack_name("arrivals")
-    cloudformation.drifts[name] = [DRIFTED]
+    gone = {**DRIFTED, "LogicalResourceId": "Rule", "StackResourceDriftStatus": "DELETED"}
+    cloudformation.drifts[name] = [DRIFTED, {**gone, "PropertyDifferences": []}]
     result = run("storage", "arrivals")
     passed = {
         one.asset_key.path[-1]: (one.passed, one.metadata)
@@ -173,3 +174,4 @@ def test_drift_fails_the_check(
     assert (
         "| Queue | MODIFIED | VisibilityTimeout | 30 | 12 |" in passed["arrivals"][1]["drift"].value
     )
+    assert "| Rule | DELETED |  | |  |" in passed["arrivals"][1]["drift"].value

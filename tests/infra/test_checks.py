@@ -409,6 +409,12 @@ def test_plan_and_apply_look_before_they_ask_for_a_change(account, bucket, act):
     assert boto3.client("s3", region_name=REGION).list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
+def test_another_region_than_the_projects_is_refused_before_a_call():
+    written = values(changed(QUICKSTART, "s3.region", "us-east-1"))
+    with pytest.raises(InfraError, match=r"--region eu-west-1: the project is in s3\.region, us-"):
+        check_account(*written, S3Access("eu-west-1"))
+
+
 def test_a_vpc_that_is_not_there_is_told(account, bucket):
     written = changed(project_in(account, bucket), "infra.network.vpc_id", "vpc-00000000")
     with pytest.raises(InfraError, match=r"infra\.network\.vpc_id vpc-00000000 is not in"):

@@ -14,8 +14,11 @@ import pytest
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.exceptions import ServiceException
 
+from clickstream_dagster.infra.destroy import Kept
 from clickstream_dagster.infra.lock import ProjectLock
+from clickstream_dagster.infra.show import show_kept
 from clickstream_dagster.infra.stacks import Stacks
+from clickstream_dagster.infra_commands import _console
 from tests.infra.cloudformation_edge import CloudFormationEdge
 from tests.infra.small import Small
 from tests.infra.test_drift import DRIFTED
@@ -70,7 +73,8 @@ def test_plan_apply_outputs_drift_and_destroy(
 
     outputs = json.loads(run(small, "outputs", "--json").stdout)
     assert outputs["storage"] == {"DataBucket": small.bucket}
-    assert small.bucket in run(small, "outputs", "--module", "storage").stdout
+    table = run(small, "outputs", "--module", "storage").stdout
+    assert table.split() == ["storage", "DataBucket", small.bucket]
 
     assert run(small, "drift").returncode == 0
     cloudformation.drifts[small.infrastructure().stack_name("arrivals")] = [DRIFTED]
@@ -88,6 +92,14 @@ def test_plan_apply_outputs_drift_and_destroy(
     assert "$0.023 a GB and month" in gone.stdout
     assert "Nothing to destroy." in run(small, "destroy", "--yes").stdout
     boto3.client("s3").head_bucket(Bucket=small.bucket)
+
+
+def test_an_arn_of_a_secret_is_shown_whole_and_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    arn = f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{'n' * 120}-a1b2c3"
+    show_kept(_console(), [Kept("redshift", "AWS::SecretsManager::Secret", arn, "Retain")], {})
+    shown = capsys.readouterr().out
+    assert ":secret:" in shown
+    assert "…" not in shown
 
 
 def test_a_failure_shows_the_resource_and_its_reason_without_a_traceback(

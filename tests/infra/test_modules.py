@@ -189,6 +189,24 @@ def test_a_change_that_cannot_be_is_refused_with_its_key_and_the_reason(tmp_path
     )
 
 
+@pytest.mark.parametrize(
+    ("module", "key"),
+    [("processing", "lake"), ("processing", "raw"), ("redshift", "lake"), ("athena", "lake")],
+)
+def test_data_does_not_move_where_roles_cannot_follow(module, key):
+    before = made(EVERYTHING)[module]
+    after = made(changed(EVERYTHING, key, f"s3://another-bucket/{key}"))[module]
+    stack = Stack(
+        id="1",
+        name=f"Clickstream-{module}-quickstart",
+        status="CREATE_COMPLETE",
+        parameters={k: v for k, v in before.parameters.items() if isinstance(v, str)},
+    )
+    require_fixed(Inputs(before, render(before), before.parameters), stack)
+    with pytest.raises(SettingError, match=f"to 'another-bucket', {key}: .* no longer reach"):
+        require_fixed(Inputs(after, render(after), after.parameters), stack)
+
+
 def test_every_template_is_of_a_module():
     folder = infra_folder() / "cloudformation"
     used = {module.template for name in PROJECTS for module in made(PROJECTS[name]).values()}
