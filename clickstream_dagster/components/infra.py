@@ -80,7 +80,7 @@ class Infra(dg.Model, dg.Resolvable):
         ),
     ] = 90
     tags: Annotated[
-        dict[str, str],
+        dict[str, str | bool | int],  # as of account
         describe(description="Tags of all that is made.", examples=[{"team": "growth"}]),
     ] = Field(default_factory=dict)
     network: Annotated[
@@ -141,6 +141,7 @@ class Infra(dg.Model, dg.Resolvable):
                 )
         if found["account"] is not None:
             found["account"] = str(found["account"])
+        found["tags"] = {name: str(value) for name, value in self.tags.items()}
         return settings.Infra(**found)
 
 

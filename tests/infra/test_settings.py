@@ -465,6 +465,25 @@ def test_values_may_come_from_the_environment(monkeypatch):
     assert re.match("vpc-", "vpc-00000000")
 
 
+def test_a_tag_of_digits_or_of_true_stays_what_is_written():
+    from dagster.components.testing import create_defs_folder_sandbox
+
+    from clickstream_dagster.components import ClickstreamProject
+
+    tags = {"cost_center": "1234", "shared": "True", "team": "growth", "code": "0042"}
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.scaffold_component(
+            component_cls=ClickstreamProject,
+            defs_path="quickstart",
+            defs_yaml_contents={
+                "type": "clickstream_dagster.components.ClickstreamProject",
+                "attributes": {**BASE, "infra": {"storage": {}, "tags": tags}},
+            },
+        )
+        with sandbox.load_component_and_build_defs(defs_path=folder) as (found, _):
+            assert found.infrastructure().tags == tags
+
+
 def test_the_seeds_project_reads_as_yaml():
     written = yaml.safe_load(yaml.safe_dump({**BASE, **QUICKSTART}))
     assert component(written).project_id == "quickstart"
