@@ -19,6 +19,12 @@ from clickstream_dagster.infra.template import (
     write,
 )
 
+_KEY = "KmsKeyArn"
+_KEY_STAYS = (
+    "infra.storage.kms_key or s3.kms_key_id: what is written has the old key, which roles could no "
+    "longer use"
+)
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -116,7 +122,9 @@ def require_fixed(inputs: Inputs, stack: Stack | None) -> None:
     if stack is None or not stack.is_there:
         return
     declared = inputs.template.get("Parameters", {})
-    for name, why in inputs.module.fixed.items():
+    # Without a key before there is nothing that a new one would shut out.
+    key = {_KEY: _KEY_STAYS} if stack.parameters.get(_KEY) and _KEY in inputs.parameters else {}
+    for name, why in {**key, **inputs.module.fixed}.items():
         before, after = stack.parameters.get(name), inputs.parameters.get(name, UNKNOWN)
         if before is None or after is UNKNOWN or before == after:
             continue

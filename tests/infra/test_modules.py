@@ -15,6 +15,7 @@ from clickstream_dagster.infra.values import repository_arn
 from tests.infra.written import (
     ACCOUNT,
     ATHENA,
+    BASE,
     CLUSTER,
     EMR,
     EVERYTHING,
@@ -205,6 +206,23 @@ def test_data_does_not_move_where_roles_cannot_follow(module, key):
     require_fixed(Inputs(before, render(before), before.parameters), stack)
     with pytest.raises(SettingError, match=f"to 'another-bucket', {key}: .* no longer reach"):
         require_fixed(Inputs(after, render(after), after.parameters), stack)
+
+
+def test_a_key_that_data_was_written_with_does_not_go():
+    key = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d"
+    own = made(changed(BASE, "infra", {"processing": {}}))["processing"]
+    with_key = made(
+        changed(BASE, "infra", {"processing": {}})
+        | {"s3": {"region": "us-east-1", "kms_key_id": key}}
+    )["processing"]
+
+    def stack(module):
+        return Stack("S", "1", "CREATE_COMPLETE", parameters=dict(module.parameters))
+
+    require_fixed(Inputs(with_key, render(with_key), with_key.parameters), stack(own))
+    require_fixed(Inputs(with_key, render(with_key), with_key.parameters), stack(with_key))
+    with pytest.raises(SettingError, match=f"from '{key}' to '', infra.storage.kms_key or s3"):
+        require_fixed(Inputs(own, render(own), own.parameters), stack(with_key))
 
 
 def test_every_template_is_of_a_module():
