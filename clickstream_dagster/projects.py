@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from clickstream_dagster.infra.infrastructure import Infrastructure
 
 _COMPONENT = re.compile(r"Error while loading component (.+?)(?:\[\d+\])?:")
-_MODEL = re.compile(r"\.[A-Z]\w*Model\b|\.constrained-\w+")  # of pydantic, between keys
+# What pydantic names between keys: models, and which type of several it tried.
+_MODEL = re.compile(r"\.[A-Z]\w*Model\b|\.(constrained-\w+|str|int|float|bool|list\[\w+\])(?= at )")
 _PREFIX = "Value error, "  # of pydantic
 _OR_OPTIONS = ", or say all with --sink and --app-id"
 
@@ -116,17 +117,13 @@ def _fault(error: Exception, folder: Path) -> str:
             break
     if not isinstance(cause, ValidationError):
         return f"{where}{cause}"
-    faults = [
-        ": ".join(
-            [
-                *filter(None, [_key(fault["loc"])]),
-                _message(fault["type"], fault["msg"]),
-            ]
-        )
-        # Each key may also be a template: Dagster complains, too, that what is written is no text.
-        for fault in cause.errors()
-        if fault["type"] != "string_type" or len(cause.errors()) == 1
-    ]
+    errors = cause.errors()
+    # Each key may also be a template: Dagster complains, too, that what is written is no text.
+    telling = [one for one in errors if one["type"] != "string_type"] or errors[:1]
+    faults = dict.fromkeys(
+        ": ".join([*filter(None, [_key(one["loc"])]), _message(one["type"], one["msg"])])
+        for one in telling
+    )
     return where + "; ".join(faults)
 
 
@@ -136,5 +133,5 @@ def _message(kind: str, told: str) -> str:
 
 
 def _key(location: tuple[int | str, ...]) -> str:
-    """Give the place of a key in a YAML, without the models that pydantic names between."""
+    """Give the place of a key in a YAML, without models and types that pydantic names between."""
     return _MODEL.sub("", ".".join(str(part) for part in location))

@@ -138,6 +138,9 @@ def _endpoint_faults(settings: Ingestion, pipeline: Pipeline) -> Iterator[str]:
 
 
 def _cidr_faults(key: str, value: str) -> Iterator[str]:
+    if "/" not in value:
+        yield f"{key} {value!r}: write a range of addresses, as 203.0.113.0/24 or 203.0.113.7/32"
+        return
     try:
         IPv4Network(value)
     except ValueError as error:

@@ -267,6 +267,10 @@ def test_a_collector_does_as_the_yaml_says_and_follows_who_may_send(
             "app_ids: [a]\ncollector: {sink: {stream: a, steam: b}}",
             ("defs/shop/defs.yaml:7", "steam", "Extra inputs"),
         ),
+        (
+            "app_ids: [a]\ncollector: {path: 8}",
+            ("collector.path at ", "defs/shop/defs.yaml:7: Input should be a valid string"),
+        ),
         ("app_ids: [", ("defs/shop/defs.yaml", "line 6")),
     ],
 )

@@ -115,6 +115,7 @@ RULES = [
     ("infra.ingestion.oidc_secret_arn", "oidc", "infra.ingestion.oidc_secret_arn 'oidc': write"),
     ("infra.ingestion.listener_rules", 4, "2 apps need 5 rules of the load balancer: have AWS"),
     ("infra.ingestion.ingress_cidr", "10.0.0.999/8", "write a range of addresses, as 203.0.113.0/"),
+    ("infra.ingestion.ingress_cidr", "10.0.0.1", "ingress_cidr '10.0.0.1': write a range of addre"),
     ("infra.ingestion.ingress_cidr", "10.0.0.1/8", "10.0.0.1/8 has host bits set: write a range"),
     ("collector.path", "/a%b", "infra.ingestion and collector.path '/a%b': write / and letters"),
     ("collector.write_keys", "keys.yaml", "infra.ingestion.write_keys_secret_arn: a task has no"),
