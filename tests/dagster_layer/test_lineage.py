@@ -154,7 +154,6 @@ def model(name: str) -> dg.AssetKey:
     return dg.AssetKey(["demo", "duckdb", f"clickstream_{name}"])
 
 
-@pytest.mark.heavy
 def test_columns_of_the_models_come_from_their_parents(lineage):
     assert lineage[model("session_view")]["entry_view"] == {(model("session_base"), "entry_view")}
     assert lineage[model("event_base")]["session_id"] == {(EVENTS, "event_params")}
@@ -164,7 +163,6 @@ def test_columns_of_the_models_come_from_their_parents(lineage):
     assert (model("event_base"), "view_name") in lineage[model("path_base")]["next_screen"]
 
 
-@pytest.mark.heavy
 def test_columns_of_the_reports_come_from_their_parents(lineage):
     assert lineage[model("acquisition_users")]["custom_attr_value"] == {
         (model("user_attr_base"), "attr_value")
