@@ -188,7 +188,9 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     _logger.error("the main process has ended")
-    os.kill(os.getpid(), signal.SIGTERM)
+    while True:  # a worker that has only just started misses the first
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait(_LOOK_SECONDS)
 
 
 def _end_with_stdin() -> None:

@@ -49,8 +49,13 @@ def _of_collectors(infra: Infra, pipeline: Pipeline) -> frozenset[str]:
 
 
 def _of_dagster(infra: Infra, pipeline: Pipeline) -> frozenset[str]:
-    """Give what Dagster's tasks call: ECS for runs, stacks for ids, a secret for the database."""
-    needed = {"cloudformation", "ecs", "secretsmanager", "sts"}
+    """Give what Dagster's tasks call: ECS for runs, stacks for ids, a secret for the database.
+
+    The daemon asks EC2 for its own network, which runs get, too.
+    """
+    needed = {"cloudformation", "ec2", "ecs", "secretsmanager", "sts"}
+    if infra.orchestration is not None and infra.orchestration.bastion:
+        needed.add("ssmmessages")
     if infra.processing is not None:
         needed.add("glue")
         if pipeline.engine == "emr_serverless":
@@ -64,5 +69,5 @@ def _of_dagster(infra: Infra, pipeline: Pipeline) -> frozenset[str]:
         if block is not None and block.secret_arn is None and not own:
             needed.add("redshift" if block.cluster is not None else "redshift-serverless")
     if infra.athena:
-        needed.add("athena")
+        needed |= {"athena", "glue"}
     return frozenset(needed)

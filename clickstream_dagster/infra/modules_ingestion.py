@@ -17,6 +17,10 @@ _NO_BROKERS = {
     "KafkaClusterArn": "",
 }
 _FIRST_PRIORITY, _LAST_PRIORITY = 10, 50_000
+_CONNECTOR_STAYS = (
+    "MSK Connect can't change it, nor make a second connector of the name; one that is made anew "
+    "goes on where the old one ended"
+)
 
 
 def sink_kinesis(given: Given) -> Module | None:
@@ -78,6 +82,11 @@ def sink_kafka(given: Given) -> Module | None:
         },
         fixed={
             "VpcId": "infra.network.vpc_id: the connector can't move",
+            "PrivateSubnetIds": f"infra.network.private_subnets: {_CONNECTOR_STAYS}",
+            "KafkaBrokers": f"collector.sink.brokers: {_CONNECTOR_STAYS}",
+            "KafkaSecurity": f"collector.sink.security: {_CONNECTOR_STAYS}",
+            "PluginBucket": f"infra.kafka.plugin: {_CONNECTOR_STAYS}",
+            "PluginKey": f"infra.kafka.plugin: {_CONNECTOR_STAYS}",
             "KafkaTopic": "collector.sink.topic: messages not read yet would be left behind",
         },
     )

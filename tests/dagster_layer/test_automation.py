@@ -48,8 +48,10 @@ def test_a_grace_that_leaves_the_hour_is_refused():
 
 def ticked(schedule, moment):
     """Give the partitions that a tick asks for, in their order, or why there is none."""
-    with dg.instance_for_test() as instance:
-        context = dg.build_schedule_context(instance, scheduled_execution_time=moment)
+    with (
+        dg.instance_for_test() as instance,
+        dg.build_schedule_context(instance, scheduled_execution_time=moment) as context,
+    ):
         answer = schedule(context)
     if isinstance(answer, dg.SkipReason):
         return answer.skip_message

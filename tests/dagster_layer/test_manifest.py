@@ -26,6 +26,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path / "lake", "shop", tmp_path / "warehouse.duckdb")
 
 
+@pytest.mark.heavy
 def test_it_is_parsed_once_and_again_after_a_change(dbt_copy, tmp_path, monkeypatch):
     copy, state = dbt_copy
     path = prepared_manifest(warehouse(tmp_path), state)

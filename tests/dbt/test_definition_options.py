@@ -72,6 +72,7 @@ def models(new_models: Callable[[], Models]) -> Models:
     return models
 
 
+@pytest.mark.heavy
 def test_days_are_those_of_the_clocks_of_the_time_zone(models: Models) -> None:
     columns = "session_id, session_date, session_date_hour"
     rows = models.rows("clickstream_session_view", columns, "app_id = 'edges'")
@@ -146,6 +147,7 @@ def test_a_change_ends_in_what_is_built_from_nothing_and_back_again(models: Mode
     assert models.rows("clickstream_load_state", "*") == before
 
 
+@pytest.mark.heavy
 def test_a_warehouse_of_an_earlier_version_is_made_anew(new_models: Callable[[], Models]) -> None:
     models = new_models()
     write(models.sink, EVENTS)

@@ -69,6 +69,7 @@ def test_modules_are_upstream_of_what_needs_them_and_change_nothing_else(
     assert pipeline == before_jobs[f"{name}_pipeline"].asset_layer.executable_asset_keys
 
 
+@pytest.mark.heavy
 def test_the_yaml_alone_puts_its_modules_into_the_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ from clickstream_dagster.infra.rules_ingestion import OIDC_KEYS
 from clickstream_dagster.infra.stacks import Stacks
 from tests.infra.written import (
     ACCOUNT,
+    ATHENA,
     CERTIFICATE,
     CLUSTER,
     EMR,
@@ -39,6 +40,7 @@ from tests.infra.written import (
     PUBLIC,
     QUICKSTART,
     REGION,
+    REGISTRY,
     SECRET,
     VPC,
     changed,
@@ -208,8 +210,28 @@ def test_isolated_subnets_need_an_endpoint_of_each_service():
 def test_dagster_in_isolated_subnets_needs_those_of_what_it_calls():
     known = ALWAYS | ON_EC2 | {"kinesis-streams", "secretsmanager"}
     (missing,) = told(EVERYTHING, replace(subnets(**ISOLATED), endpoints=known))
-    wanted = "athena, cloudformation, emr-serverless, glue, redshift-data, sqs, sts"
+    wanted = (
+        "athena, cloudformation, ec2, emr-serverless, glue, redshift-data, sqs, ssmmessages, sts"
+    )
     assert f"lacks VPC endpoints of {wanted}: make them" in missing
+
+
+@pytest.mark.parametrize(
+    ("attributes", "wanted"),
+    [
+        ({}, None),
+        ({"infra": {"orchestration": {"bastion": True}}}, "ssmmessages"),
+        ({"warehouses": [ATHENA], "infra": {"athena": True}}, "athena, glue"),
+    ],
+)
+def test_dagsters_ui_and_models_on_athena_need_endpoints_of_their_own(attributes, wanted):
+    more = attributes.get("infra", {})
+    image = {"image": f"{REGISTRY}/clickstream-dagster:1.0", **more.get("orchestration", {})}
+    infra = {"network": NETWORK, "storage": {}, **more, "orchestration": image}
+    known = ALWAYS | {"cloudformation", "ec2", "ecs", "secretsmanager", "sts"}
+    found = told({**attributes, "infra": infra}, replace(subnets(**ISOLATED), endpoints=known))
+    assert len(found) == (wanted is not None)
+    assert all(f"lacks VPC endpoints of {wanted}: make them" in one for one in found)
 
 
 def test_machines_of_ecs_need_more_than_fargate():

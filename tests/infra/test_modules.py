@@ -225,6 +225,26 @@ def test_a_key_that_data_was_written_with_does_not_go():
         require_fixed(Inputs(own, render(own), own.parameters), stack(with_key))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("infra.kafka.plugin", "s3://shop-code/s3-sink-2.zip"),
+        ("collector.sink.brokers", ["b-1.internal:9094"]),
+        ("infra.network.private_subnets", [*reversed(PRIVATE)]),
+    ],
+)
+def test_a_connector_is_not_replaced_by_one_of_its_own_name(key, value):
+    project = PROJECTS["MSK with TLS and a connector"]
+    before = made(project)["sink-kafka"].parameters
+    module = made(changed(project, key, value))["sink-kafka"]
+    stack = Stack(
+        id="1", name="Clickstream-sink-kafka-shop", status="CREATE_COMPLETE", parameters=before
+    )
+    require_fixed(Inputs(module, render(module), before), stack)
+    with pytest.raises(SettingError, match=f"{key}: MSK Connect can't change it"):
+        require_fixed(Inputs(module, render(module), module.parameters), stack)
+
+
 def test_every_template_is_of_a_module():
     folder = infra_folder() / "cloudformation"
     used = {module.template for name in PROJECTS for module in made(PROJECTS[name]).values()}

@@ -149,6 +149,7 @@ def test_its_data_goes_when_told(quickstart: Quickstart) -> None:
     assert quickstart.id not in streams
 
 
+@pytest.mark.heavy
 def test_every_module_is_made_settles_and_goes(cloudformation: CloudFormationEdge) -> None:
     with without_gaps():
         everything = Quickstart(EVERYTHING)

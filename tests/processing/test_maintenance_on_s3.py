@@ -125,6 +125,7 @@ def test_a_batch_that_runs_again_after_compaction_ends_as_if_there_had_been_none
     assert shop.left() == set()
 
 
+@pytest.mark.heavy
 def test_models_are_told_which_files_hold_the_rows_of_others(shop: Shop) -> None:
     from clickstream_dagster.resources.lake_views import LEDGER, read_s3, show_lake
 
@@ -145,6 +146,7 @@ def test_models_are_told_which_files_hold_the_rows_of_others(shop: Shop) -> None
     assert count == len(shop.rows()["ods_event"])
 
 
+@pytest.mark.heavy
 def test_compacted_files_stay_while_nobody_knows_whether_they_were_committed(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +173,7 @@ def test_compacted_files_stay_while_nobody_knows_whether_they_were_committed(
     assert shop.rows() == before
 
 
+@pytest.mark.heavy
 def test_files_of_a_compaction_that_was_not_seen_to_fail_wait_for_the_next_commit(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def test_what_is_wrong_is_named(
         component(settings, **attributes)
 
 
+@pytest.mark.heavy
 def test_upkeep_has_schedules_of_its_own(tmp_path) -> None:
     definitions = dg.component_defs(component=component({"keep_days": 30}))
     repository = definitions.get_repository_def()

@@ -27,6 +27,7 @@ WRITABLE = {
 }
 """Containers whose root can be written to, and why."""
 
+_GROUP_DESCRIPTION = re.compile(r"[a-zA-Z0-9. _:/()#,@\[\]+=&;{}!$*-]{0,255}")
 _EVERYWHERE = {"0.0.0.0/0", "::/0"}
 _SECRET = re.compile(r"password|secret|token|credential", re.IGNORECASE)
 _SECRET_PROPERTIES = {"MasterUserPassword", "AdminUserPassword", "ClientSecret", "SecretString"}
@@ -44,6 +45,18 @@ def nothing_comes_in(name: str, template: Template) -> Iterator[Finding]:
     for resource, body in resources(template, "AWS::EC2::SecurityGroupIngress"):
         group = text_of(properties(body)["GroupId"])
         yield from _open_rule(name, template, resource, properties(body), group)
+
+
+@rule
+def groups_are_described_in_letters_of_ec2(name: str, template: Template) -> Iterator[Finding]:
+    """EC2 refuses a security group, or a rule of one, with another letter in its description."""
+    kinds = ("", "Ingress", "Egress")
+    for resource, body in resources(template, *(f"AWS::EC2::SecurityGroup{k}" for k in kinds)):
+        for one in walk(properties(body)):
+            for key in ("Description", "GroupDescription") if isinstance(one, dict) else ():
+                said = re.sub(r"\$\{\w+\}", "x", text_of(one.get(key, "")))
+                if not _GROUP_DESCRIPTION.fullmatch(said):
+                    yield Finding(resource, f"is described with letters that EC2 refuses: {said}")
 
 
 def _open_rule(

@@ -1,5 +1,6 @@
 """The template of the endpoint and its collectors: what each choice makes, and the apps' rules."""
 
+import json
 from typing import Any
 
 import boto3
@@ -240,6 +241,20 @@ def test_collectors_may_write_to_their_sink_and_to_no_other(
     assert found == ({policy} if policy else set())
     if policy:
         assert actions_of(resources[policy]) == actions
+
+
+def test_collectors_have_rights_and_ways_until_the_last_of_them_has_stopped() -> None:
+    """CloudFormation deletes last what others refer to; the service refers to its task."""
+    resources = template_of("ingestion")["Resources"]
+    task = json.dumps(resources["Task"])
+    needed = {
+        name
+        for name, one in resources.items()
+        if one["Type"] == "AWS::IAM::Policy" or name in ("TaskToBrokers", "BrokersFromTask")
+    }
+    assert len(needed) == 6
+    for name in needed:
+        assert json.dumps({"Ref": name}) in task or f"${{{name}}}" in task, name
 
 
 def test_the_balancer_gives_up_silent_connections_before_the_collector_does() -> None:

@@ -158,3 +158,24 @@ def test_without_modules_there_is_a_topic_and_no_alarm() -> None:
     one = one_of("observability")
     assert one.resources(ALARM) == {}
     assert len(one.resources("AWS::SNS::Topic")) == 1
+
+
+def test_a_name_is_of_one_alarm() -> None:
+    """An update makes the new alarm before it deletes the old one, by its name."""
+    resources = written("observability.yaml")["Resources"].values()
+    names = [one["Properties"]["AlarmName"]["Fn::Sub"] for one in resources if one["Type"] == ALARM]
+    assert len(names) == len(set(names)) > 15
+
+
+def test_rules_may_publish_though_eventbridge_does_not_tell_for_whom() -> None:
+    """It gives topics and their keys neither aws:SourceArn nor aws:SourceAccount."""
+    resources = one_of("observability", **EVERYTHING).resources
+    (policy,) = resources("AWS::SNS::TopicPolicy").values()
+    (key,) = resources("AWS::KMS::Key").values()
+    for document in (policy["PolicyDocument"], key["KeyPolicy"]):
+        (statement,) = [
+            one
+            for one in document["Statement"]
+            if "events.amazonaws.com" in str(one["Principal"]) and one["Effect"] == "Allow"
+        ]
+        assert statement["Condition"].keys() == {"StringEqualsIfExists"}

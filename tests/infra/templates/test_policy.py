@@ -225,6 +225,14 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         resource("AWS::EC2::SecurityGroupIngress", GroupId="sg", **TCP, CidrIp="0.0.0.0/0"),
         "internet",
     ),
+    *(
+        ("groups_are_described_in_letters_of_ec2", wrong, "AWS's")
+        for wrong in (
+            group(**TCP, CidrIp="10.0.0.0/8", Description="AWS's services"),
+            resource("AWS::EC2::SecurityGroup", GroupDescription={"Fn::Sub": "AWS's ${It}"}),
+            resource("AWS::EC2::SecurityGroupEgress", Description="AWS's services"),
+        )
+    ),
     ("nothing_is_public", resource("AWS::RDS::DBInstance"), "public address"),
     ("nothing_is_public", resource("AWS::RedshiftServerless::Workgroup"), "public address"),
     (

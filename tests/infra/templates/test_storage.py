@@ -98,6 +98,15 @@ def test_encrypts_with_a_key_of_its_own_with_one_that_is_there_or_with_that_of_s
     assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == algorithm
 
 
+def test_services_that_write_logs_for_the_project_may_use_the_key() -> None:
+    policy = template_of("storage")["Resources"]["Key"]["Properties"]["KeyPolicy"]
+    _, logs, job_runs = policy["Statement"]
+    assert logs["Principal"] == {"Service": {"Fn::Sub": "logs.${AWS::Region}.amazonaws.com"}}
+    assert job_runs["Principal"] == {"Service": "emr-serverless.amazonaws.com"}
+    for statement in (logs, job_runs):
+        assert {"kms:Decrypt"} < set(statement["Action"])
+
+
 def test_refuses_weaker_encryption_and_not_what_names_none() -> None:
     policy = made(template_of("storage", bucket_part("raw")), {})["BucketPolicyraw"]["Properties"]
     (weaker,) = [
