@@ -110,7 +110,8 @@ def _network_faults(infra: Infra, pipeline: Pipeline) -> Iterator[str]:
             yield from forms.SUBNET.faults(f"infra.network.{key}", subnet)
         if len(set(subnets)) < len(subnets):
             yield f"infra.network.{key} has a subnet twice: write each once"
-        needed = key == "private_subnets" or infra.ingestion is not None
+        public = infra.ingestion is not None and not infra.ingestion.internal
+        needed = key == "private_subnets" or public
         if needed and len(set(subnets)) < _ZONES:
             yield (
                 f"infra.network.{key}: {len(set(subnets))} of them: write {_ZONES} or more, in "

@@ -414,6 +414,12 @@ def test_a_region_that_the_table_does_not_have_is_taken_at_ones_word():
     assert component(changed(written, "infra.unlisted_region", True)).infrastructure()
 
 
+def test_an_internal_endpoint_needs_no_public_subnets():
+    written = changed(QUICKSTART, "infra.network.public_subnets", [])
+    assert "infra.network.public_subnets: 0 of them" in faults(written)
+    assert values(changed(written, "infra.ingestion.internal", True))[0].ingestion.internal
+
+
 def test_every_bound_holds_at_its_ends():
     infra, _ = values(EVERYTHING)
     for key, bound in BOUNDS.items():
