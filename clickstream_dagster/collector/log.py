@@ -16,7 +16,6 @@ from enum import StrEnum
 from pathlib import Path
 
 from clickstream_dagster.collector import segments
-from clickstream_dagster.durable_files import sync_folder
 
 MAX_WAITING_BYTES = 32 << 20
 """Lines that wait for the disk; more are refused, so that a slow disk can't fill the memory."""
@@ -184,7 +183,7 @@ class Log:
         if segment is None:
             return
         try:
-            segment.sync()
+            segment.finish()
             segment.close()
             segments.seal(segment.path, int(time.time()))
         except OSError as error:
@@ -229,20 +228,25 @@ class _OpenSegment:
     """The file that is written."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = segments.new_segment_path(folder)
+        self.path = segments.new_segment(folder)
         self.size = 0
         self.born = time.monotonic()
-        self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        sync_folder(folder)
+        self._start = segments.checksum_start(self.path)
+        self._handle = os.open(self.path, os.O_WRONLY)
 
     def write(self, lines: list[bytes], *, sync: bool) -> None:
-        for frame in segments.frames_of(lines):
+        for frame in segments.frames_of(lines, self._start):
             _write_all(self._handle, frame)
             self.size += len(frame)
         if sync:
             os.fdatasync(self._handle)
 
     def sync(self) -> None:
+        os.fdatasync(self._handle)
+
+    def finish(self) -> None:
+        """Cut off what the file holds of an earlier segment, and sync it."""
+        os.ftruncate(self._handle, self.size)
         os.fdatasync(self._handle)
 
     def close(self) -> None:

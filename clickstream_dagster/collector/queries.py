@@ -9,9 +9,10 @@ MAX_PARAMETERS = 200
 def parameters(query: str) -> dict[str, str]:
     """Give the parameters of a query string; of a name that comes twice, the last one."""
     found = {}
+    is_escaped = "%" in query or "+" in query
     for pair in query.split("&", MAX_PARAMETERS):
         name, _, value = pair.partition("=")
-        if "%" in pair or "+" in pair:
+        if is_escaped:
             name, value = unquote_plus(name), unquote_plus(value)
         found[name] = value
     return found

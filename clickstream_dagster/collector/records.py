@@ -23,6 +23,8 @@ class Records:
         self._number = 0
         self._second = -1
         self._second_text = ""
+        self._ms = -1
+        self._ms_text = ""
 
     def next_id(self) -> str:
         """Give an id of a request: 32 hex digits, as nginx makes them."""
@@ -74,8 +76,12 @@ class Records:
         return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
     def _moment(self, now_ms: int) -> str:
+        if now_ms == self._ms:
+            return self._ms_text
         second, ms = divmod(now_ms, 1_000)
         if second != self._second:
             self._second = second
             self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._second_text}.{ms:03d}Z"
+        self._ms = now_ms
+        self._ms_text = f"{self._second_text}.{ms:03d}Z"
+        return self._ms_text

@@ -9,6 +9,8 @@ from clickstream_dagster.collector.segments import (
     DamagedSegmentError,
     SealedSegment,
     SegmentError,
+    keep_spare,
+    remove_spare,
     sealed_segments,
 )
 from clickstream_dagster.collector.sinks.sink import Sink, SinkError
@@ -57,6 +59,7 @@ class Shipper:
             is_ending = self._ending.is_set()
             failures = 0 if self._ships_all() else failures + 1
             if is_ending:
+                remove_spare(self._folder.path)
                 self._sink.close()
                 return
             if failures:
@@ -97,7 +100,10 @@ class Shipper:
                 if isinstance(error, DamagedSegmentError):
                     self._damaged.add(segment.name)
             else:
-                segment.path.unlink()
+                if path == self._folder.path:
+                    keep_spare(segment)
+                else:  # nobody writes there
+                    segment.path.unlink()
         return True
 
     def _report(self, segment: SealedSegment, error: ClickstreamError) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clickstream_dagster.collector.segments import read_frames
+from clickstream_dagster.collector.segments import checksum_start, read_frames
 from tests.served import eventually, free_port
 
 APP = "shop_web"
@@ -91,7 +91,7 @@ class RunningCollector:
         return [
             json.loads(line)
             for file in sorted(self.spool.rglob("*.open"))
-            for frame in read_frames(io.BytesIO(file.read_bytes()))
+            for frame in read_frames(io.BytesIO(file.read_bytes()), checksum_start(file))
             for line in frame.lines.splitlines()
         ]
 

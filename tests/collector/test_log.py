@@ -2,12 +2,21 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from clickstream_dagster.collector.log import Log, LogError, LogSettings, Sync
-from clickstream_dagster.collector.segments import MAX_FRAME_BYTES, sealed_segments
+from clickstream_dagster.collector.segments import (
+    MAX_FRAME_BYTES,
+    SealedSegment,
+    keep_spare,
+    new_segment,
+    recover,
+    remove_spare,
+    sealed_segments,
+)
 from clickstream_dagster.collector.spool import take_folder
 from clickstream_dagster.processing.limits import MAX_RECORD_BYTES
 from tests.served import eventually
@@ -90,3 +99,84 @@ def test_a_segment_that_could_not_be_sealed_is_sealed_when_the_disk_is_back(
     asyncio.run(run())
     (segment,) = sealed_segments(tmp_path)
     assert b"".join(frame.lines for frame in segment.frames()).startswith(b"acknowledged\n")
+
+
+def spare_of(folder: Path, lines: list[bytes]) -> int:
+    """Leave the file of a shipped segment that held these lines; give its inode."""
+    confirmed(folder, lines)
+    (segment,) = sealed_segments(folder)
+    keep_spare(segment)
+    return (folder / "spare").stat().st_ino
+
+
+def lines_of(segment: SealedSegment) -> list[bytes]:
+    return b"".join(frame.lines for frame in segment.frames()).splitlines(keepends=True)
+
+
+def test_a_segment_in_the_file_of_a_shipped_one_holds_its_own_lines_only(tmp_path: Path) -> None:
+    shipped = spare_of(tmp_path, [b"shipped\n"] * 1_000)
+
+    confirmed(tmp_path, [b"new\n"])
+
+    (segment,) = sealed_segments(tmp_path)
+    assert segment.path.stat().st_ino == shipped
+    assert lines_of(segment) == [b"new\n"]
+
+
+@pytest.mark.parametrize("lines", [[], [b"kept\n"], [b"kept, of as many bytes\n"]])
+def test_a_killed_segment_in_the_file_of_a_shipped_one_is_cut_behind_its_own_frames(
+    tmp_path: Path, lines: list[bytes]
+) -> None:
+    """Also where a frame of the shipped one begins right behind them, whole."""
+    spare_of(tmp_path, [b"more\n"])
+    (tmp_path / "spare").rename(tmp_path / "first")
+    spare_of(tmp_path, [b"shipped, as many bytes\n"])
+    with (tmp_path / "spare").open("ab") as spare:
+        spare.write((tmp_path / "first").read_bytes())
+
+    async def run() -> None:  # its segment is left open, as by SIGKILL
+        log = Log(tmp_path, SETTINGS, lambda: None, asyncio.get_running_loop())
+        for line in lines:
+            await log.add(line)
+
+    asyncio.run(run())
+    (left_open,) = tmp_path.glob("*.open") if lines else [new_segment(tmp_path)]
+
+    sealed = recover(left_open, int(time.time()))
+
+    assert (lines_of(sealed) if sealed else []) == lines
+    assert list(tmp_path.glob("*.open")) == []
+
+
+def test_the_new_name_of_a_shipped_segments_file_is_synced_before_it_is_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a loss of power could bring back the old name, with new lines that nobody would read."""
+    spare_of(tmp_path, [b"shipped\n"])
+    before = (tmp_path / "spare").read_bytes()
+    contents: list[bytes] = []
+    sync = os.fsync
+
+    def noting(handle: int) -> None:
+        if os.readlink(f"/proc/self/fd/{handle}") == str(tmp_path):
+            contents.extend(path.read_bytes() for path in tmp_path.glob("*.open"))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    confirmed(tmp_path, [b"new\n"])
+    assert contents[0] == before
+
+
+def test_one_spare_file_is_kept_at_most(tmp_path: Path) -> None:
+    first = spare_of(tmp_path, [b"a\n"])
+    (tmp_path / "spare").rename(tmp_path / "elsewhere")
+    confirmed(tmp_path, [b"b\n"])
+    (tmp_path / "elsewhere").rename(tmp_path / "spare")
+    (segment,) = sealed_segments(tmp_path)
+
+    keep_spare(segment)
+
+    assert (tmp_path / "spare").stat().st_ino != first
+    assert sealed_segments(tmp_path) == []
+    remove_spare(tmp_path)
+    assert list(tmp_path.iterdir()) == []

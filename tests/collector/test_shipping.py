@@ -4,7 +4,13 @@ import threading
 import time
 from pathlib import Path
 
-from clickstream_dagster.collector.segments import SealedSegment, framed, new_segment_path, seal
+from clickstream_dagster.collector.segments import (
+    SealedSegment,
+    checksum_start,
+    framed,
+    new_segment_path,
+    seal,
+)
 from clickstream_dagster.collector.shipping import Shipper
 from clickstream_dagster.collector.spool import take_folder
 from tests.collector.sinks.segments import sealed_segment
@@ -47,7 +53,7 @@ class ReadingSink:
 def test_ships_again_after_an_error_that_nobody_expects(tmp_path: Path) -> None:
     folder = take_folder(tmp_path)
     path = new_segment_path(folder.path)
-    path.write_bytes(framed(LINES, 1) + LINES)
+    path.write_bytes(framed(LINES, 1, checksum_start(path)) + LINES)
     segment = seal(path, int(time.time()))
     sink = SurprisingSink()
     shipper = Shipper(tmp_path, folder, sink)

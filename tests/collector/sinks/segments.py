@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clickstream_dagster.collector.segments import (
     SealedSegment,
+    checksum_start,
     framed,
     new_segment_path,
     seal,
@@ -33,7 +34,7 @@ def sealed_segment(
     with path.open("wb") as file:
         for lines in frames:
             joined = b"".join(lines)
-            file.write(framed(joined, len(lines)) + joined)
+            file.write(framed(joined, len(lines), checksum_start(path)) + joined)
         os.fsync(file.fileno())
     return seal(path, sealed_at)
 
