@@ -67,7 +67,12 @@ class InfraIngestion(dg.Model, dg.Resolvable):
         ),
     ] = 0
     instance_type: Annotated[
-        str, describe(description="For ec2: type of the machines.", examples=["c6i.large"])
+        str,
+        describe(
+            description="For ec2: type of the machines, with processors of architecture: for arm64 "
+            "one of Graviton, as c7g.large.",
+            examples=["c6i.large"],
+        ),
     ] = "c6i.large"
     warm_pool: Annotated[
         int,

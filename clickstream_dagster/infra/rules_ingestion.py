@@ -3,8 +3,10 @@
 Follows seed 000, "Ingestion endpoint" and "Data sink", and seed 002.
 """
 
+import re
 from collections.abc import Iterator
 from ipaddress import IPv4Network
+from typing import Literal
 
 from clickstream_dagster.batches.objects import S3_SCHEME
 from clickstream_dagster.infra import forms
@@ -30,6 +32,10 @@ OIDC_KEYS = (
     "appClientSecret",
 )
 """What the secret of an OIDC client must have (seed 000, "Ingestion endpoint")."""
+
+_GRAVITON = re.compile(r"a1|[a-z]+\d+[a-z]*g[a-z]*")
+"""Families of EC2 with processors of arm64: the first one, and those with a g behind the generation
+(EC2, "Instance type naming conventions")."""
 
 MOST_SIZE = "256, 512, 1024, 2048, 4096, 8192 or 16384"
 _EDGE_REGION = "us-east-1"
@@ -81,12 +87,33 @@ def _server_faults(settings: Ingestion) -> Iterator[str]:
         if settings.warm_pool:
             yield "infra.ingestion.warm_pool is of machines: write server: ec2, or leave it out"
     else:
-        yield from forms.INSTANCE.faults("infra.ingestion.instance_type", settings.instance_type)
+        yield from _instance_faults(settings)
         if settings.warm_pool > settings.max_tasks:
             yield (
                 f"infra.ingestion.warm_pool {settings.warm_pool} is more than max_tasks "
                 f"{settings.max_tasks}: write that at most"
             )
+
+
+def _instance_faults(settings: Ingestion) -> Iterator[str]:
+    instance, key = settings.instance_type, "infra.ingestion.instance_type"
+    if not forms.INSTANCE.pattern.fullmatch(instance):
+        yield from forms.INSTANCE.faults(key, instance)
+        return
+    has = processors_of(instance)
+    if has != settings.architecture:
+        other = {"x86_64": "c6i.large", "arm64": "c7g.large"}[settings.architecture]
+        yield (
+            f"{key} {instance} has processors of {has}, infra.ingestion.architecture is "
+            f"{settings.architecture}: write a type with those, as {other}, or architecture: {has} "
+            "and an image that is built for it"
+        )
+
+
+def processors_of(instance_type: str) -> Literal["x86_64", "arm64"]:
+    """Give what processors a type of EC2 instance has, which its name tells."""
+    family = re.split(r"[.-]", instance_type)[0]
+    return "arm64" if _GRAVITON.fullmatch(family) else "x86_64"
 
 
 def _endpoint_faults(settings: Ingestion, pipeline: Pipeline) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from clickstream_dagster.infra.bounds import BOUNDS
 from clickstream_dagster.infra.rules import LONGEST_PROJECT_ID
+from clickstream_dagster.infra.rules_ingestion import processors_of
 from tests.infra.written import (
     ACCOUNT,
     ATHENA,
@@ -407,6 +408,52 @@ def test_blocks_that_do_not_go_together_are_told(attributes, message):
 )
 def test_an_id_that_no_stack_tells_has_to_be_written(attributes, message):
     assert message in faults(attributes)
+
+
+ON_MACHINES = changed(QUICKSTART, "infra.ingestion.server", "ec2")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "instance_type", "message"),
+    [
+        (
+            "arm64",
+            "c6i.large",
+            "infra.ingestion.instance_type c6i.large has processors of x86_64, infra.ingestion."
+            "architecture is arm64: write a type with those, as c7g.large, or architecture: x86_64",
+        ),
+        (
+            "x86_64",
+            "m8g.xlarge",
+            "infra.ingestion.instance_type m8g.xlarge has processors of arm64, infra.ingestion."
+            "architecture is x86_64: write a type with those, as c6i.large, or architecture: arm64",
+        ),
+        ("arm64", "large", "infra.ingestion.instance_type 'large': write a type of EC2 instance"),
+    ],
+)
+def test_machines_of_other_processors_than_the_images_are_told(
+    architecture, instance_type, message
+):
+    written = changed(ON_MACHINES, "infra.ingestion.architecture", architecture)
+    assert message in faults(changed(written, "infra.ingestion.instance_type", instance_type))
+
+
+def test_the_type_of_machines_does_not_matter_on_fargate():
+    written = changed(QUICKSTART, "infra.ingestion.architecture", "arm64")
+    assert values(written)[0].ingestion.instance_type == "c6i.large"
+
+
+@pytest.mark.parametrize(
+    ("instance_types", "processors"),
+    [
+        ("a1.large c6g.large c7gn.xlarge t4g.small m8gd.large im4gn.large is4gen.large", "arm64"),
+        ("x2gd.large hpc7g.4xlarge g5g.xlarge r7gd.metal i8g.large", "arm64"),
+        ("c6i.large m7a.large t3.micro m5dn.large g4dn.xlarge g5.xlarge gr6.4xlarge", "x86_64"),
+        ("c7i-flex.large u-6tb1.metal u7i-12tb.224xlarge x2iedn.xlarge hpc6id.32xlarge", "x86_64"),
+    ],
+)
+def test_the_name_of_a_type_of_machines_tells_its_processors(instance_types, processors):
+    assert {processors_of(one) for one in instance_types.split()} == {processors}
 
 
 def test_a_region_that_the_table_does_not_have_is_taken_at_ones_word():

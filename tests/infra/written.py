@@ -96,6 +96,7 @@ EVERYTHING: Mapping[str, Any] = {
             **HTTPS,
             "server": "ec2",
             "architecture": "arm64",
+            "instance_type": "c7g.large",
             "min_tasks": 2,
             "max_tasks": 6,
             "cpu": 2048,
