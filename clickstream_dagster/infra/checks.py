@@ -9,6 +9,7 @@ from clickstream_dagster.batches.objects import split_s3
 from clickstream_dagster.batches.s3 import S3Access
 from clickstream_dagster.errors import InfraError
 from clickstream_dagster.infra.checks_kafka import kafka_faults
+from clickstream_dagster.infra.checks_kept import kept_faults
 from clickstream_dagster.infra.endpoints import endpoints_needed
 from clickstream_dagster.infra.facts import Certificate, Facts, Subnet, read_facts
 from clickstream_dagster.infra.rules_ingestion import OIDC_KEYS
@@ -47,6 +48,7 @@ def fact_faults(infra: Infra, pipeline: Pipeline, facts: Facts) -> list[str]:
         _secret_faults,
         _bucket_faults,
         kafka_faults,
+        kept_faults,
     )
     return [fault for rule in rules for fault in rule(infra, pipeline, facts)]
 

@@ -1,13 +1,14 @@
 """What the account has already: read from AWS before any change, and never changed here."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from clickstream_dagster.batches.objects import split_s3
 from clickstream_dagster.batches.s3 import S3Access
-from clickstream_dagster.errors import InfraError
+from clickstream_dagster.infra.ask import ask
+from clickstream_dagster.infra.kept import Name, names_made, names_there, own_names
 from clickstream_dagster.infra.settings import Infra, Pipeline
 from clickstream_dagster.infra.wanted import Wanted, wanted
 
@@ -15,8 +16,6 @@ Way = Literal["public", "private", "isolated"]
 """How a subnet reaches the internet: an internet gateway, a NAT or the like, or not at all."""
 
 _EVERYWHERE = "0.0.0.0/0"
-_ACCESS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AccessDeniedFault")
-_OTHER_REGION = ("AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,8 @@ class Facts:
 
     `buckets` have their region; `announcing` are those that send events to EventBridge.
     `endpoints` are short names of the services that the VPC has an endpoint of (`ecr.api`),
-    `secrets` the names of the keys of each secret; their values are not kept.
+    `secrets` the names of the keys of each secret; their values are not kept. `there` is what
+    has a name that a module would make, `own` all that the project's stacks have.
     """
 
     account: str
@@ -70,21 +70,24 @@ class Facts:
     secrets: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     groups: Mapping[str, str | None] = field(default_factory=dict)
     kafka: KafkaCluster | None = None
+    there: frozenset[Name] = frozenset()
+    own: frozenset[Name] = frozenset()
 
 
 def read_facts(infra: Infra, pipeline: Pipeline, access: S3Access) -> Facts:
     """Read what the settings speak of.
 
     Asks EC2 for VPC, subnets, routes, endpoints and security groups, ACM for certificates, S3 for
-    buckets, Secrets Manager for names of keys, MSK for the cluster. Raises InfraError where it may
-    not look, or where the region is not enabled.
+    buckets, Secrets Manager for names of keys, MSK for the cluster, CloudFormation for the project's
+    stacks, and Kinesis, Glue, Redshift and CloudWatch Logs for what is not to be made again. Raises
+    InfraError where it may not look, or where the region is not enabled.
     """
     asked = wanted(infra, pipeline)
 
     def client(service: str, region: str | None = access.region) -> Any:
         return access.client_of(service, region, access.endpoint_url)
 
-    identity = _ask(lambda: client("sts").get_caller_identity(), "sts:GetCallerIdentity", {})
+    identity = ask(lambda: client("sts").get_caller_identity(), "sts:GetCallerIdentity", {})
     found: dict[str, Any] = {"account": identity["Account"]}
     if infra.network is not None:
         ec2 = client("ec2")
@@ -104,45 +107,19 @@ def read_facts(infra: Infra, pipeline: Pipeline, access: S3Access) -> Facts:
     found["secrets"] = {arn: _keys(client("secretsmanager"), arn) for arn in asked.secrets}
     if asked.kafka is not None:
         found["kafka"] = kafka_cluster(client("kafka"), client("ec2"), asked.kafka)
+    found["there"] = names_there(names_made(infra, pipeline), client)
+    found["own"] = own_names(pipeline.project_id, access)
     return Facts(**found)
-
-
-def _ask(call: Callable[[], Any], right: str, absent: Mapping[str, Any]) -> Any:
-    """Give AWS's answer; for the error codes of `absent` the value beside them.
-
-    Raises InfraError that names the right that is missing, or what else is wrong.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        return call()
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code in absent:
-            return absent[code]
-        if code in _ACCESS:
-            raise InfraError(f"AWS may not be asked: allow {right} ({error})") from error
-        if code in _OTHER_REGION:
-            raise InfraError(
-                "AWS does not take these credentials in the region: enable it in the account's "
-                f"settings if it is an opt-in region, or correct s3.region or s3.profile ({error})"
-            ) from error
-        raise InfraError(f"AWS refused {right}: {error}") from error
-    except BotoCoreError as error:
-        raise InfraError(
-            f"AWS could not be asked ({right}): {error}; check the credentials, s3.profile or "
-            "AWS_PROFILE, the region and the endpoint"
-        ) from error
 
 
 def _pages(client: Any, operation: str, key: str, right: str, **arguments: Any) -> list[Any]:
     pages = client.get_paginator(operation).paginate(**arguments)
-    return _ask(lambda: [one for page in pages for one in page[key]], right, {})
+    return ask(lambda: [one for page in pages for one in page[key]], right, {})
 
 
 def _vpc(ec2: Any, vpc_id: str) -> bool:
     absent = {"InvalidVpcID.NotFound": {"Vpcs": []}, "InvalidVpcID.Malformed": {"Vpcs": []}}
-    answer = _ask(lambda: ec2.describe_vpcs(VpcIds=[vpc_id]), "ec2:DescribeVpcs", absent)
+    answer = ask(lambda: ec2.describe_vpcs(VpcIds=[vpc_id]), "ec2:DescribeVpcs", absent)
     return bool(answer["Vpcs"])
 
 
@@ -226,7 +203,7 @@ def _group(ec2: Any, group: str) -> str | None:
 
 
 def _certificate(acm: Any, arn: str) -> Certificate | None:
-    answer = _ask(
+    answer = ask(
         lambda: acm.describe_certificate(CertificateArn=arn),
         "acm:DescribeCertificate",
         {"ResourceNotFoundException": None, "ValidationException": None},
@@ -243,7 +220,7 @@ def _buckets(access: S3Access, asked: Wanted) -> dict[str, str | None]:
 
 
 def _region_of(s3: Any, bucket: str) -> str | None:
-    answer = _ask(
+    answer = ask(
         lambda: s3.get_bucket_location(Bucket=bucket),
         f"s3:GetBucketLocation on {bucket}",
         {"NoSuchBucket": None},
@@ -256,7 +233,7 @@ def _region_of(s3: Any, bucket: str) -> str | None:
 
 def announces(s3: Any, bucket: str) -> bool:
     """Whether a bucket sends its events to EventBridge."""
-    answer = _ask(
+    answer = ask(
         lambda: s3.get_bucket_notification_configuration(Bucket=bucket),
         f"s3:GetBucketNotification on {bucket}",
         {},
@@ -265,7 +242,7 @@ def announces(s3: Any, bucket: str) -> bool:
 
 
 def _keys(secrets: Any, arn: str) -> frozenset[str] | None:
-    answer = _ask(
+    answer = ask(
         lambda: secrets.get_secret_value(SecretId=arn),
         f"secretsmanager:GetSecretValue on {arn}",
         {"ResourceNotFoundException": None},
@@ -281,7 +258,7 @@ def _keys(secrets: Any, arn: str) -> frozenset[str] | None:
 
 def kafka_cluster(kafka: Any, ec2: Any, arn: str) -> KafkaCluster | None:
     """Give what an MSK cluster is like, None for one that is not there."""
-    answer = _ask(
+    answer = ask(
         lambda: kafka.describe_cluster_v2(ClusterArn=arn),
         "kafka:DescribeClusterV2",
         {"NotFoundException": None, "BadRequestException": None},
@@ -313,7 +290,7 @@ def _properties(kafka: Any, software: Mapping[str, Any]) -> dict[str, str]:
     """Give the cluster's properties as its configuration writes them; none without one."""
     if not software.get("ConfigurationArn"):
         return {}
-    answer = _ask(
+    answer = ask(
         lambda: kafka.describe_configuration_revision(
             Arn=software["ConfigurationArn"], Revision=software["ConfigurationRevision"]
         ),

@@ -1,4 +1,4 @@
-"""What moto's CloudFormation does not do with a policy or a secret, as AWS documents it."""
+"""What moto's CloudFormation does not do with policies and some types, as AWS documents it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +7,13 @@ from unittest.mock import patch
 
 from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
+from moto.emrserverless.models import emrserverless_backends
+from moto.glue.models import glue_backends
 
 
 @contextmanager
 def without_gaps() -> Iterator[None]:
-    """Leave `AWS::NoValue` out of lists, and give secrets an ARN, in this process's moto."""
+    """Leave `AWS::NoValue` out of lists, and make what moto has and its CloudFormation has not."""
     cleaning, known = parsing.clean_json, parsing.resource_class_from_type
 
     def clean(value: Any, resources: Any) -> Any:
@@ -19,7 +21,7 @@ def without_gaps() -> Iterator[None]:
         return [one for one in found if one is not None] if isinstance(found, list) else found
 
     def class_of(kind: str) -> Any:
-        return _Secret if kind == _Secret.cloudformation_type() else known(kind)
+        return _GAPS.get(kind) or known(kind)
 
     with (
         patch.object(parsing, "clean_json", clean),
@@ -28,19 +30,40 @@ def without_gaps() -> Iterator[None]:
         yield
 
 
-class _Secret(CloudFormationModel):
-    """A secret: `Ref` gives its ARN."""
+class _Made(CloudFormationModel):
+    """A resource of which moto's CloudFormation knows nothing but what `Ref` gives."""
 
-    def __init__(self, arn: str) -> None:
-        self.arn = arn
+    type = ""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     @property
     def physical_resource_id(self) -> str:
-        return self.arn
+        return self.name
 
-    @staticmethod
-    def cloudformation_type() -> str:
-        return "AWS::SecretsManager::Secret"
+    @classmethod
+    def cloudformation_type(cls) -> str:  # type: ignore[override]
+        return cls.type
+
+    @classmethod
+    def update_from_cloudformation_json(
+        cls, original_resource: "_Made", *arguments: Any, **options: Any
+    ) -> "_Made":
+        return original_resource
+
+    @classmethod
+    def delete_from_cloudformation_json(cls, *arguments: Any, **options: Any) -> None:
+        return None
+
+    def delete(self, account_id: str, region: str) -> None:
+        return None
+
+
+class _Secret(_Made):
+    """A secret: `Ref` gives its ARN."""
+
+    type = "AWS::SecretsManager::Secret"
 
     @classmethod
     def create_from_cloudformation_json(
@@ -55,15 +78,57 @@ class _Secret(CloudFormationModel):
             f"arn:aws:secretsmanager:{region_name}:{account_id}:secret:{resource_name}-a1b2c3"
         )
 
-    @classmethod
-    def update_from_cloudformation_json(
-        cls, original_resource: "_Secret", *arguments: Any, **options: Any
-    ) -> "_Secret":
-        return original_resource
+
+class _Database(_Made):
+    """A database of Glue, which can be made once."""
+
+    type = "AWS::Glue::Database"
 
     @classmethod
-    def delete_from_cloudformation_json(cls, *arguments: Any, **options: Any) -> None:
-        return None
+    def create_from_cloudformation_json(
+        cls,
+        resource_name: str,
+        cloudformation_json: Any,
+        account_id: str,
+        region_name: str,
+        **options: Any,
+    ) -> "_Database":
+        told = cloudformation_json["Properties"]["DatabaseInput"]
+        glue_backends[account_id][region_name].create_database(told["Name"], told)
+        return cls(told["Name"])
 
     def delete(self, account_id: str, region: str) -> None:
-        return None
+        glue_backends[account_id][region].delete_database(self.name)
+
+
+class _Application(_Made):
+    """An application of EMR Serverless, which nothing but its being there is told of."""
+
+    type = "AWS::EMRServerless::Application"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls,
+        resource_name: str,
+        cloudformation_json: Any,
+        account_id: str,
+        region_name: str,
+        **options: Any,
+    ) -> "_Application":
+        told = cloudformation_json["Properties"]
+        made = emrserverless_backends[account_id][region_name].create_application(
+            name=told["Name"],
+            release_label=told["ReleaseLabel"],
+            application_type=told["Type"],
+            client_token="",
+            initial_capacity="",
+            maximum_capacity="",
+            tags={},
+            auto_start_configuration="",
+            auto_stop_configuration="",
+            network_configuration=None,
+        )
+        return cls(made.id)
+
+
+_GAPS: dict[str, type[_Made]] = {one.type: one for one in (_Secret, _Database, _Application)}
