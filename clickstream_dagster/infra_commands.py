@@ -107,7 +107,7 @@ def apply(
     """
     from clickstream_dagster.infra.apply import apply as apply_modules
     from clickstream_dagster.infra.destroy import destroy as destroy_modules
-    from clickstream_dagster.infra.plan import require_allowed
+    from clickstream_dagster.infra.plan import require_allowed, require_possible
     from clickstream_dagster.infra.show import show_plan
 
     with plain_errors():
@@ -119,6 +119,7 @@ def apply(
         allowed = allow_loss or ()
         show_plan(console, found, allowed)
         require_allowed(found, allowed)
+        require_possible(found.modules)
         gone = [one.module for one in found.modules if one.state == "removed"]
         changed = [one.module for one in found.modules if one.state != "unchanged"]
         if not changed or (changed == gone and not remove):

@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from clickstream_dagster.errors import InfraError
+from clickstream_dagster.infra.application import application_at_work
 from clickstream_dagster.infra.changes import RETAINING, policies, read_changes
 from clickstream_dagster.infra.infrastructure import Infrastructure
 from clickstream_dagster.infra.inputs import (
@@ -15,7 +17,15 @@ from clickstream_dagster.infra.inputs import (
 from clickstream_dagster.infra.lock import ProjectLock
 from clickstream_dagster.infra.module import Module
 from clickstream_dagster.infra.outputs import forget_outputs, own_stack
-from clickstream_dagster.infra.plan import FAILED_CREATION, ModulePlan, Plan, require_allowed
+from clickstream_dagster.infra.plan import (
+    FAILED_CREATION,
+    ModulePlan,
+    Plan,
+    plan_module,
+    require_allowed,
+    require_possible,
+    why_not_now,
+)
 from clickstream_dagster.infra.stacks import Event, Stack, StackError, Stacks
 from clickstream_dagster.infra.template import parse
 
@@ -43,9 +53,10 @@ def apply(
     """Apply all modules of a project, or those named, in order of need.
 
     `allowed` names resources, as `module.LogicalId`, whose data may be lost. Raises InfraError for
-    an account that is not as the settings need it, LockError while another one changes the project,
-    SettingError for a parameter that can't change, StackError with the first cause for a stack that
-    failed: CloudFormation has rolled it back then, and the modules before it stay as they are.
+    an account that is not as the settings need it, or a change that can't be made at this moment,
+    LockError while another one changes the project, SettingError for a parameter that can't change,
+    StackError with the first cause for a stack that failed: CloudFormation has rolled it back then,
+    and the modules before it stay as they are.
     """
     modules = infrastructure.ordered(names)
     infrastructure.require_account()
@@ -65,10 +76,19 @@ def apply(
 def _refuse_early(
     infrastructure: Infrastructure, modules: Collection[Module], stacks: Stacks
 ) -> None:
-    """Refuse what can't change before anything is changed."""
+    """Refuse what can't change, or can't now, before anything is changed."""
     there = stacks.of_project(infrastructure.project_id)
-    for module in modules:
-        require_fixed(inputs_of(infrastructure, module, there), there.get(module.name))
+    found = [inputs_of(infrastructure, module, there) for module in modules]
+    for inputs in found:
+        require_fixed(inputs, there.get(inputs.module.name))
+    # What changes is asked for only where it matters: an answer of CloudFormation takes a while.
+    require_possible(
+        plan_module(infrastructure, stacks, inputs, there)
+        for inputs in found
+        if (stack := there.get(inputs.module.name)) is not None
+        and stack.is_there
+        and application_at_work(stack, stacks, infrastructure.access)
+    )
 
 
 def _apply(
@@ -98,10 +118,12 @@ def _apply(
         return Applied(module.name, "unchanged", stack)
     said = policies(parse(stacks.template(stack.id), name), inputs.template)
     changes = read_changes(prepared.changes, said)
-    plan = ModulePlan(module.name, name, "changed", changes)
+    not_now = why_not_now(changes, stack, stacks, infrastructure.access)
+    plan = ModulePlan(module.name, name, "changed", changes, not_now=not_now)
     try:
         require_allowed(Plan(infrastructure.project_id, (plan,)), allowed)
-    except StackError:
+        require_possible([plan])
+    except (StackError, InfraError):
         stacks.discard(prepared.id)
         raise
     return Applied(module.name, "updated", stacks.execute(prepared, name, told))

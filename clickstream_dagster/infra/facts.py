@@ -78,9 +78,9 @@ def read_facts(infra: Infra, pipeline: Pipeline, access: S3Access) -> Facts:
     """Read what the settings speak of.
 
     Asks EC2 for VPC, subnets, routes, endpoints and security groups, ACM for certificates, S3 for
-    buckets, Secrets Manager for names of keys, MSK for the cluster, CloudFormation for the project's
-    stacks, and Kinesis, Glue, Redshift and CloudWatch Logs for what is not to be made again. Raises
-    InfraError where it may not look, or where the region is not enabled.
+    buckets, Secrets Manager for names of keys, MSK for the cluster, CloudFormation for the stacks
+    of the project, and Kinesis, Glue, Redshift and CloudWatch Logs for what is not to be made
+    again. Raises InfraError where it may not look, or where the region is not enabled.
     """
     asked = wanted(infra, pipeline)
 

@@ -5,6 +5,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from clickstream_dagster.batches.s3 import S3Access
+from clickstream_dagster.errors import InfraError
+from clickstream_dagster.infra.application import application_at_work, changes_application
 from clickstream_dagster.infra.changes import (
     ParameterChange,
     ResourceChange,
@@ -28,7 +31,10 @@ FAILED_CREATION = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DEL
 
 @dataclass(frozen=True)
 class ModulePlan:
-    """What an apply would do to a module's stack, and what else is to be known of it."""
+    """What an apply would do to a module's stack, and what else is to be known of it.
+
+    `not_now` tells why it can't be done at this moment, and what to do.
+    """
 
     module: str
     stack: str
@@ -36,6 +42,7 @@ class ModulePlan:
     resources: tuple[ResourceChange, ...] = ()
     parameters: tuple[ParameterChange, ...] = ()
     notes: tuple[str, ...] = ()
+    not_now: str | None = None
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -86,14 +93,18 @@ def make_plan(infrastructure: Infrastructure, names: Collection[str] | None = No
             exits.enter_context(
                 ProjectLock(infrastructure.project_id, infrastructure.access).held("plan")
             )
-        plans = [_module(infrastructure, stacks, inputs, there) for inputs in found]
+        plans = [plan_module(infrastructure, stacks, inputs, there) for inputs in found]
     removed = [] if names is not None else _removed(infrastructure, stacks, there)
     return Plan(infrastructure.project_id, (*plans, *removed))
 
 
-def _module(
+def plan_module(
     infrastructure: Infrastructure, stacks: Stacks, inputs: Inputs, there: Mapping[str, Stack]
 ) -> ModulePlan:
+    """Plan a module of a project whose lock is held, with the stacks that are there.
+
+    Raises InfraError where it may not look, StackError for what CloudFormation refuses.
+    """
     name = inputs.module.name
     stack = there.get(name) or own_stack(stacks, infrastructure.project_id, name)
     planned = ModulePlan(name, infrastructure.stack_name(name), "changed")
@@ -170,16 +181,28 @@ def _existing(
         notes = (*notes, f"templates of version {before} become those of {after}")
     said = policies(parse(stacks.template(stack.id), stack.name), inputs.template)
     known = {name: value for name, value in inputs.parameters.items() if value is not UNKNOWN}
+    changes = read_changes(made.changes, said)
     return replace(
         planned,
-        resources=read_changes(made.changes, said),
+        resources=changes,
         parameters=parameter_changes(
             stack.parameters,
             {name: stack.parameters.get(name) for name in inputs.unknown} | known,
             inputs.template,
         ),
         notes=notes,
+        not_now=why_not_now(changes, stack, stacks, infrastructure.access),
     )
+
+
+def why_not_now(
+    changes: Iterable[ResourceChange], stack: Stack, stacks: Stacks, access: S3Access
+) -> str | None:
+    """Tell why changes of a stack can't be made at this moment, and what to do; None if they can.
+
+    Raises InfraError where it may not look.
+    """
+    return application_at_work(stack, stacks, access) if changes_application(changes) else None
 
 
 def _notes(inputs: Inputs) -> tuple[str, ...]:
@@ -237,3 +260,9 @@ def require_allowed(plan: Plan, allowed: Collection[str]) -> None:
             f"refused: {', '.join(refused)} would be deleted or replaced, and what it holds would "
             f"be gone or left behind. Change the settings back, or say it by name: {options}"
         )
+
+
+def require_possible(plans: Iterable[ModulePlan]) -> None:
+    """Raise InfraError with all that can't be done at this moment."""
+    if refused := [plan.not_now for plan in plans if plan.not_now is not None]:
+        raise InfraError("\n".join(refused))

@@ -53,6 +53,9 @@ def show_plan(console: "Console", plan: Plan, allowed: Collection[str] = ()) -> 
             f"[bold red]apply refuses to delete or replace {escape(loss)}, which holds data, "
             f"without --allow-loss {escape(loss)}[/bold red]"
         )
+    for module in plan.modules:
+        if module.not_now is not None:
+            console.print(f"[bold red]apply refuses now: {escape(module.not_now)}[/bold red]")
     if removed := [one.module for one in plan.modules if one.state == "removed"]:
         console.print(
             f"[bold red]not in the settings any more: {escape(', '.join(removed))}; apply takes "

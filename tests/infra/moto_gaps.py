@@ -105,6 +105,10 @@ class _Application(_Made):
     """An application of EMR Serverless, which nothing but its being there is told of."""
 
     type = "AWS::EMRServerless::Application"
+    _NOT_TOLD = (
+        *("initial_capacity", "maximum_capacity", "auto_start_configuration"),
+        *("auto_stop_configuration", "network_configuration"),
+    )
 
     @classmethod
     def create_from_cloudformation_json(
@@ -121,13 +125,10 @@ class _Application(_Made):
             release_label=told["ReleaseLabel"],
             application_type=told["Type"],
             client_token="",
-            initial_capacity="",
-            maximum_capacity="",
             tags={},
-            auto_start_configuration="",
-            auto_stop_configuration="",
-            network_configuration=None,
+            **dict.fromkeys(cls._NOT_TOLD),
         )
+        made.state = "CREATED"
         return cls(made.id)
 
 
