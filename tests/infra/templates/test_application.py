@@ -8,7 +8,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from rich.console import Console
+from typer.testing import CliRunner
 
+from clickstream_dagster import projects
+from clickstream_dagster.cli import app
 from clickstream_dagster.errors import InfraError
 from clickstream_dagster.infra import application as application_module
 from clickstream_dagster.infra.application import application_at_work
@@ -79,6 +82,18 @@ def test_the_plan_shows_what_changes_and_that_it_can_not_be_done_now(started: Ap
     out = StringIO()
     show_plan(Console(file=out, width=2_000), make_plan(started.tagged()))
     assert f"apply refuses now: {planned.not_now}" in out.getvalue()
+
+
+def test_the_command_refuses_before_it_asks(
+    started: Applied, cloudformation: CloudFormationEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed = projects.DeployedInfrastructure(started.tagged(), 1.0)
+    monkeypatch.setattr(projects, "deployed_infrastructure", lambda project_id: deployed)
+    done = CliRunner().invoke(app, ["infra", "apply", started.infrastructure.project_id])
+    assert done.exit_code == 1
+    assert f"the application {started.application} is STARTED" in done.output
+    assert "Apply this?" not in done.output
+    assert cloudformation.executed == []
 
 
 def test_other_modules_are_applied_while_it_works(started: Applied) -> None:
