@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from clickstream_dagster.assets.failures import clear_failures
-from clickstream_dagster.assets.models import UPKEEP, TableMetadata, model_assets
+from clickstream_dagster.assets.models import UPKEEP, ModelPlace, TableMetadata
 from clickstream_dagster.assets.project import Project
 
 if TYPE_CHECKING:
@@ -19,10 +19,9 @@ ENGINE = "athena"
 SAVED_QUERIES = "saved_queries"
 
 
-def athena_models(project: Project, warehouse: "AthenaWarehouse") -> dg.AssetsDefinition:
-    """Build the assets of the models: they read the lake's own table."""
-    return model_assets(
-        project,
+def athena_place(project: Project, warehouse: "AthenaWarehouse") -> ModelPlace:
+    """Give the project's models on Athena: they read the lake's own table."""
+    return ModelPlace(
         warehouse,
         ENGINE,
         source=project.key("ods_event"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from clickstream_dagster.assets.manifest import TARGET
-from clickstream_dagster.assets.models import TableMetadata, model_assets
+from clickstream_dagster.assets.models import ModelPlace, TableMetadata
 from clickstream_dagster.assets.project import Project
 
 if TYPE_CHECKING:
@@ -31,16 +31,15 @@ def duckdb_warehouse(project: Project) -> "Warehouse":
     )
 
 
-def duckdb_models(project: Project) -> dg.AssetsDefinition:
-    """Build the assets of the project's models in DuckDB."""
+def duckdb_place(project: Project) -> ModelPlace:
+    """Give the project's models in DuckDB."""
     warehouse = duckdb_warehouse(project)
 
     def environment() -> dict[str, str]:
         require_writable(warehouse.file)
         return warehouse.environment()
 
-    return model_assets(
-        project,
+    return ModelPlace(
         warehouse,
         TARGET,
         source=project.key("ods_event"),

@@ -1,6 +1,7 @@
 """The models of a warehouse: one dbt project, an asset for each model, its tests as checks."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,48 +37,55 @@ class ModelBuild(dg.Config):
     full_refresh: bool = False
 
 
-def model_assets(
-    project: Project,
-    warehouse: "Models",
-    engine: str,
-    *,
-    source: dg.AssetKey,
-    state: Path,
-    pool: str,
-    environment: Callable[[], Mapping[str, str]],
-    tables: Callable[[], TableMetadata],
-) -> dg.AssetsDefinition:
-    """Build the assets of the project's models in a warehouse of an engine.
+@dataclass(frozen=True, slots=True)
+class ModelPlace:
+    """A project's models in a warehouse of an engine, as runs of Dagster need to know them.
+
+    `source` is the asset that they read, `state` the directory of dbt's manifest and runs, `pool`
+    that of all runs that write to the warehouse. `environment` gives what a run of dbt needs, and
+    raises what says that the warehouse can't be had; `tables` tells of the relations behind it.
+    """
+
+    warehouse: "Models"
+    engine: str
+    source: dg.AssetKey
+    state: Path
+    pool: str
+    environment: Callable[[], Mapping[str, str]]
+    tables: Callable[[], TableMetadata]
+
+
+def model_assets(project: Project, place: ModelPlace) -> dg.AssetsDefinition:
+    """Build the assets of the project's models in a warehouse.
 
     One dbt build brings the warehouse up to date, whatever the window; the models have the
-    project's partitions so that a range of windows is one run from raw files to views. `source` is
-    the asset that they read, `state` the directory of dbt's manifest and runs. `environment` gives
-    what a run of dbt needs, and raises what says that the warehouse can't be had; `tables` tells of
-    the relations behind it.
+    project's partitions so that a range of windows is one run from raw files to views.
     """
     from dagster_dbt import dbt_assets
 
     from clickstream_dagster.resources.dbt import WITHOUT_UNIT_TESTS, dbt_environment, dbt_vars
 
     @dbt_assets(
-        manifest=prepared_manifest(warehouse, state, engine),
-        name=project.name(f"{engine}_models"),
-        dagster_dbt_translator=model_translator(project, engine, source),
+        manifest=prepared_manifest(place.warehouse, place.state, place.engine),
+        name=project.name(f"{place.engine}_models"),
+        dagster_dbt_translator=model_translator(project, place.engine, place.source),
         partitions_def=project.partitions,
         backfill_policy=project.backfill_policy,
-        pool=pool,
+        pool=place.pool,
     )
     def build_models(context: dg.AssetExecutionContext, config: ModelBuild) -> Iterator[Any]:
         with clear_failures():
-            settings = environment()
-        target = run_directory(state, context.run_id)
+            settings = place.environment()
+        target = run_directory(place.state, context.run_id)
         with dbt_environment(settings):
-            invocation = dbt_process(engine).cli(
+            invocation = dbt_process(place.engine).cli(
                 [
                     "build",
                     *WITHOUT_UNIT_TESTS,
                     *(["--full-refresh"] if config.full_refresh else []),
-                    *dbt_vars(warehouse.definitions, check_everything=config.check_everything),
+                    *dbt_vars(
+                        place.warehouse.definitions, check_everything=config.check_everything
+                    ),
                 ],
                 context=context,
                 target_path=target,
@@ -94,7 +102,7 @@ def model_assets(
                     )
         except Exception as error:  # what was built before the failure is still told
             failure = error
-        told_of = tables() if failure is None else {}
+        told_of = place.tables() if failure is None else {}
         keys = {
             event.output_name: context.asset_key_for_output(event.output_name)
             for event in events
@@ -102,9 +110,9 @@ def model_assets(
         }
         lineage = lineage_metadata(
             project,
-            engine,
-            source,
-            state,
+            place.engine,
+            place.source,
+            place.state,
             target,
             [key.path[-1] for key in keys.values()],
             {name: told["dagster/column_schema"] for name, told in told_of.items()},

@@ -9,7 +9,7 @@ import dagster as dg
 
 from clickstream_dagster.assets.failures import clear_failures
 from clickstream_dagster.assets.manifest import MANIFEST
-from clickstream_dagster.assets.models import UPKEEP, TableMetadata, model_assets
+from clickstream_dagster.assets.models import UPKEEP, ModelPlace, TableMetadata
 from clickstream_dagster.assets.project import Project
 
 if TYPE_CHECKING:
@@ -70,11 +70,10 @@ def redshift_events(
     return load_events
 
 
-def redshift_models(project: Project, warehouse: "RedshiftWarehouse") -> dg.AssetsDefinition:
-    """Build the assets of the models: one dbt build brings them up to what is loaded."""
+def redshift_place(project: Project, warehouse: "RedshiftWarehouse") -> ModelPlace:
+    """Give the project's models in Redshift: they read what is loaded there."""
     state = Path(warehouse.scratch)
-    return model_assets(
-        project,
+    return ModelPlace(
         warehouse,
         ENGINE,
         source=project.key(ENGINE, EVENTS),

@@ -5,6 +5,7 @@ from typing import Annotated
 import dagster as dg
 from pydantic import field_validator, model_validator
 
+from clickstream_dagster.components.cron import checked_cron
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.processing.maintenance import MaintenanceSettings
 
@@ -42,13 +43,7 @@ class Maintenance(dg.Model, dg.Resolvable):
     @field_validator("cron")
     @classmethod
     def _cron(cls, value: str) -> str:
-        try:
-            dg.TimeWindowPartitionsDefinition(
-                cron_schedule=value, start="2026-01-01", fmt="%Y-%m-%d"
-            )
-        except dg.DagsterInvalidDefinitionError as error:
-            raise ValueError(f"cron {value!r} is no cron expression: write 0 3 * * *") from error
-        return value
+        return checked_cron("cron", value, "0 3 * * *")
 
     @model_validator(mode="after")
     def _settings(self) -> "Maintenance":

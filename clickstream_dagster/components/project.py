@@ -89,10 +89,11 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
 
     Gives the assets `<project_id>/raw_batch`, `ods_event`, `bad_event`, `<engine>/<model>` for each
     warehouse and `lake_maintenance`, the jobs `<project_id>_pipeline`, `<project_id>_replay`,
-    `<project_id>_maintenance` and `<project_id>_freshness`, the schedules `<project_id>_interval`,
-    `<project_id>_maintenance` and `<project_id>_freshness`, and the sensors
-    `<project_id>_arrivals` and, where collectors are watched, `<project_id>_collector`. Only
-    project_id, app_ids and start_date are needed.
+    `<project_id>_maintenance`, `<project_id>_freshness` and, for each warehouse,
+    `<project_id>_<engine>_tests`, the schedules `<project_id>_interval`,
+    `<project_id>_maintenance`, `<project_id>_freshness` and `<project_id>_<engine>_tests`, and the
+    sensors `<project_id>_arrivals` and, where collectors are watched, `<project_id>_collector`.
+    Only project_id, app_ids and start_date are needed.
     """
 
     project_id: Annotated[

@@ -8,6 +8,7 @@ import dagster as dg
 from pydantic import Field, field_validator, model_validator
 
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
+from clickstream_dagster.components.cron import checked_cron
 from clickstream_dagster.components.sources import checked_endpoint
 
 if TYPE_CHECKING:
@@ -147,13 +148,7 @@ class Redshift(dg.Model, dg.Resolvable):
     @field_validator("users_cron", "expiry_cron")
     @classmethod
     def _cron(cls, value: str) -> str:
-        try:
-            dg.TimeWindowPartitionsDefinition(
-                cron_schedule=value, start="2026-01-01", fmt="%Y-%m-%d"
-            )
-        except dg.DagsterInvalidDefinitionError as error:
-            raise ValueError(f"cron {value!r} is no cron expression: write 0 1 * * *") from error
-        return value
+        return checked_cron("cron", value, "0 1 * * *")
 
     @field_validator("data_api_endpoint_url")
     @classmethod

@@ -26,6 +26,7 @@ attributes:
   # warehouses: # one or more; or redshift (docs/redshift.md), athena (docs/athena.md)
   #   - engine: duckdb
   #     path: data/{project_id}/warehouse.duckdb
+  #     tests_cron: "0 4 * * 0" # when all rows are tested; starts with the trigger
 
   # interval: 1 hour # or 12 hours, 1 day, a cron expression
   # grace_minutes: 10 # between the end of a window and its processing

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import dagster as dg
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from clickstream_dagster.components.athena import Athena
+from clickstream_dagster.components.cron import checked_cron
 from clickstream_dagster.components.redshift import Redshift
 
 if TYPE_CHECKING:
+    from clickstream_dagster.assets.models import ModelPlace
     from clickstream_dagster.assets.project import Project
     from clickstream_dagster.checks.parity import Query
 
@@ -42,6 +44,20 @@ class Warehouse(dg.Model, dg.Resolvable):
         describe(description="Where tables and results go, for the engine athena."),
     ] = None
 
+    tests_cron: Annotated[
+        str,
+        describe(
+            description="When the models are tested over the whole history, as five cron fields in "
+            "UTC. The schedule starts by itself when the project has a trigger.",
+            examples=["0 4 * * 0"],
+        ),
+    ] = "0 4 * * 0"
+
+    @field_validator("tests_cron")
+    @classmethod
+    def _cron(cls, value: str) -> str:
+        return checked_cron("tests_cron", value, "0 4 * * 0")
+
     @model_validator(mode="after")
     def _block(self) -> "Warehouse":
         needed = {
@@ -61,12 +77,12 @@ class Warehouse(dg.Model, dg.Resolvable):
     def defs(self, project: "Project", root: Path) -> dg.Definitions:
         """Give what a project has in this warehouse; dbt's directories are below `root`."""
         if self.redshift is not None:
-            return redshift_defs(project, self.redshift, root)
+            return redshift_defs(project, self.redshift, root, self.tests_cron)
         if self.athena is not None:
-            return athena_defs(project, self.athena, root)
-        from clickstream_dagster.assets.duckdb import duckdb_models
+            return athena_defs(project, self.athena, root, self.tests_cron)
+        from clickstream_dagster.assets.duckdb import duckdb_place
 
-        return dg.Definitions(assets=[duckdb_models(project)])
+        return model_defs(project, duckdb_place(project), self.tests_cron)
 
     def query(self, project: "Project", root: Path) -> "Query":
         """Give the way for a query of a project's models in this warehouse."""
@@ -84,17 +100,30 @@ def scratch(project: "Project", root: Path, engine: str) -> Path:
     return root / "data" / project.project_id / f"{engine}_dbt"
 
 
-def redshift_defs(project: "Project", settings: Redshift, root: Path) -> dg.Definitions:
+def model_defs(project: "Project", place: "ModelPlace", tests_cron: str) -> dg.Definitions:
+    """Give the models of a warehouse, and their tests over the whole history."""
+    from clickstream_dagster.assets.models import model_assets
+    from clickstream_dagster.automation.model_tests import model_tests
+
+    return dg.Definitions.merge(
+        dg.Definitions(assets=[model_assets(project, place)]),
+        model_tests(project, place, tests_cron),
+    )
+
+
+def redshift_defs(
+    project: "Project", settings: Redshift, root: Path, tests_cron: str
+) -> dg.Definitions:
     """Give what a project has in Redshift."""
     from clickstream_dagster.assets import redshift
     from clickstream_dagster.automation.redshift import redshift_automation
 
     warehouse = settings.warehouse(project, scratch(project, root, "redshift"))
     return dg.Definitions.merge(
+        model_defs(project, redshift.redshift_place(project, warehouse), tests_cron),
         dg.Definitions(
             assets=[
                 redshift.redshift_events(project, warehouse, settings.copy_settings()),
-                redshift.redshift_models(project, warehouse),
                 redshift.redshift_users(project, warehouse),
                 redshift.redshift_app_views(project, warehouse),
                 *(
@@ -112,16 +141,17 @@ def redshift_defs(project: "Project", settings: Redshift, root: Path) -> dg.Defi
     )
 
 
-def athena_defs(project: "Project", settings: Athena, root: Path) -> dg.Definitions:
+def athena_defs(
+    project: "Project", settings: Athena, root: Path, tests_cron: str
+) -> dg.Definitions:
     """Give what a project has on Athena."""
     from clickstream_dagster.assets import athena
 
     warehouse = settings.warehouse(project, scratch(project, root, "athena"))
-    return dg.Definitions(
-        assets=[
-            athena.athena_models(project, warehouse),
-            athena.athena_saved_queries(project, warehouse, settings.group(project.project_id)),
-        ]
+    queries = athena.athena_saved_queries(project, warehouse, settings.group(project.project_id))
+    return dg.Definitions.merge(
+        model_defs(project, athena.athena_place(project, warehouse), tests_cron),
+        dg.Definitions(assets=[queries]),
     )
 
 

@@ -29,6 +29,7 @@ _COUNTS = (
     *("bot", "late", "corrected", "geo_found", "ua_found"),
 )
 BAD_KEY = ("request_id", "request_position", "reason", "payload")
+_BAD_ARRIVAL = ("ingest_timestamp", "source_object", "source_line")
 _BAD_BATCH_ROWS = 2_048  # an envelope has up to 16 KB
 _BAD_BATCH_BYTES = 16 << 20
 _EPOCH = date(1970, 1, 1)
@@ -318,26 +319,55 @@ def write_bad_rows(
     """Write the staged bad rows, a file per day of arrival, day by day and batch by batch.
 
     `lake_files` are the files with rows of other batches and their days: a record that one of
-    these rows has, or that came twice, is not written again. `will_write` is told of each folder
-    before its first file. Gives the files, and how many records were not written.
+    these rows has is not written again, and of one that came twice the copy that arrived first is
+    written. `will_write` is told of each folder before its first file. Gives the files, and how
+    many records were not written.
     """
     written: list[str] = []
     repeated = 0
     # Day by day: one file is open at a time, and the keys of one day are in memory.
     for day, places in sorted(_places_of_days(paths, rule.storage).items()):
         will_write([partition_folder(rule.location, ingest_date=day)])
-        seen = _bad_records(lake_files, day, rule)
+        known = _bad_records(lake_files, day, rule)
+        stays = _first_of_bad_copies(_staged_bad_rows(places, day, rule.storage), known)
+        repeated += len(stays) - int(stays.sum())
+        row = 0
         with _DataFiles(rule, f"bad-{day}", written) as files:
-            for path, numbers in places.items():
-                with rule.storage.open(path) as source:
-                    reader = pa.ipc.open_file(source)
-                    for number in numbers:
-                        rows = pa.Table.from_batches([reader.get_batch(number)])
-                        part = rows.filter(pc.equal(rows.column("ingest_date"), day))
-                        new = [_is_new(key, seen) for key in bad_keys(part)]
-                        repeated += len(new) - sum(new)
-                        files.write(part.filter(pa.array(new)))
+            for part in _staged_bad_rows(places, day, rule.storage):
+                files.write(part.filter(pa.array(stays[row : row + part.num_rows])))
+                row += part.num_rows
     return written, repeated
+
+
+def _staged_bad_rows(
+    places: Mapping[str, Sequence[int]], day: date, storage: Storage
+) -> Iterator[pa.Table]:
+    """Read the bad rows of a day of arrival from the batches of staged files, batch by batch."""
+    for path, numbers in places.items():
+        with storage.open(path) as source:
+            reader = pa.ipc.open_file(source)
+            for number in numbers:
+                rows = pa.Table.from_batches([reader.get_batch(number)])
+                yield rows.filter(pc.equal(rows.column("ingest_date"), day))
+
+
+def _first_of_bad_copies(parts: Iterator[pa.Table], known: set[bytes]) -> np.ndarray:
+    """Tell of each bad row whether it is the first copy of a record that is not known.
+
+    Which task has read a copy, and when, depends on the engine and its cores.
+    """
+    rows = pa.concat_tables(
+        part.select(_BAD_ARRIVAL).append_column("key", pa.array(bad_keys(part), pa.binary(16)))
+        for part in parts
+    )
+    order = pc.sort_indices(rows, [(name, "ascending") for name in ("key", *_BAD_ARRIVAL)])
+    keys = rows.column("key").take(order).to_pylist()
+    stays = np.zeros(len(keys), dtype=bool)
+    previous = None
+    for place, key in zip(order.to_numpy(), keys, strict=True):
+        stays[place] = key != previous and key not in known
+        previous = key
+    return stays
 
 
 def _places_of_days(paths: Sequence[str], storage: Storage) -> dict[date, dict[str, list[int]]]:
@@ -352,13 +382,6 @@ def _places_of_days(paths: Sequence[str], storage: Storage) -> dict[date, dict[s
                 for day in pc.unique(reader.get_batch(number).column(0)).to_pylist():
                     found.setdefault(day, {}).setdefault(path, []).append(number)
     return found
-
-
-def _is_new(key: bytes, seen: set[bytes]) -> bool:
-    if key in seen:
-        return False
-    seen.add(key)
-    return True
 
 
 def _bad_records(lake_files: Mapping[str, date], day: date, rule: WriteRule) -> set[bytes]:

@@ -54,3 +54,4 @@ def test_models_are_assets_behind_the_lakes_events(tmp_path) -> None:
     assert dg.AssetKey(["shop", "ods_event"]) in graph.get(base).parent_keys
     view = dg.AssetKey(["shop", "athena", "clickstream_session_view"])
     assert graph.get(view).group_name == "shop_athena"
+    assert definitions.resolve_schedule_def("shop_athena_tests").job_name == "shop_athena_tests"

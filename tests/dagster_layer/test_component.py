@@ -104,6 +104,7 @@ def test_an_end_date_ends_the_windows(component):
             "funnel a has 1 steps: write 2 to 10",
         ),
         ({"maintenance": {"cron": "daily"}}, "cron 'daily' is no cron expression: write 0 3"),
+        ({"warehouses": [{"tests_cron": "weekly"}]}, "tests_cron 'weekly' is no cron expression"),
         ({"maintenance": {"keep_snapshots_days": 0}}, "0 days of snapshots: write 1 or more"),
         ({"transformer": "sdkk"}, "transformer[\\s\\S]*no plug-in 'sdkk' in .*; write one of sdk"),
         ({"enrichments": ["us"]}, "enrichments[\\s\\S]*no plug-in 'us' in .*; write one of ip"),
@@ -233,6 +234,10 @@ def test_what_the_template_shows_as_defaults_are_the_defaults(component):
         del attributes[name]
     root = Path("/srv")
     assert component(**attributes).project(root) == component().project(root)
+    (shown_warehouse,), (default,) = (
+        made.warehouses for made in (component(**attributes), component())
+    )
+    assert shown_warehouse.tests_cron == default.tests_cron
 
 
 def test_projects_share_a_code_location_whatever_their_engines(component):

@@ -73,9 +73,10 @@ def test_the_lake_is_maintained(shop):
 
 @pytest.mark.heavy
 def test_the_models_are_built_from_s3(shop, monkeypatch):
-    from clickstream_dagster.assets.duckdb import duckdb_models
+    from clickstream_dagster.assets.duckdb import duckdb_place
+    from clickstream_dagster.assets.models import model_assets
 
-    run(shop, duckdb_models(shop))
+    run(shop, model_assets(shop, duckdb_place(shop)))
     assert Path(shop.warehouse).is_file()
     with duckdb.connect(shop.warehouse, read_only=True) as found:
         query = f"select count(*) from {shop.project_id}.clickstream_ods_event_view"

@@ -506,6 +506,9 @@ VALUES = [
     ("null is a value", 2, "b", "x", 1),
     ("null is a value", 3, "c", None, 1),
     ("none is chosen", 1, "a", "x", 0),
+    ("others lie between", 1, "a", "x", 1),
+    ("others lie between", 2, "b", "y", 0),
+    ("others lie between", 3, "c", "z", 1),
 ]
 GIVEN = " union all ".join(
     f"select {literal(name)} as name, {time} as time_of, {literal(id_)} as id,"
@@ -537,12 +540,49 @@ VALUE_AT = Question(
         "equal times go by the id": [("y", "z", "x", "x")],
         "null is a value": [(None, None, None, None)],
         "none is chosen": [("x", "x", None, None)],
+        "others lie between": [("x", "z", "x", "z")],
+    },
+)
+
+NEXT_AMONG = Question(
+    "next_among",
+    """
+    {%- set order = ["time_of", "id"] %}
+    select
+        name,
+        id,
+        case
+            when chosen = 1 then {{ next_among("a_text", "chosen", ["name"], order) }}
+            else 'not chosen'
+        end as next_chosen
+    from (GIVEN) as given""".replace("GIVEN", GIVEN),
+    {
+        "equal times go by the id": [("a", "not chosen"), ("b", None), ("c", "not chosen")],
+        "null is a value": [("a", "x"), ("b", None), ("c", None)],
+        "none is chosen": [("a", "not chosen")],
+        "others lie between": [("a", "z"), ("b", "not chosen"), ("c", None)],
+    },
+)
+
+LAST_ROWS = Question(
+    "last_rows",
+    """
+    with given as (GIVEN)
+    select name, time_of, a_text
+    from {{ last_rows("given", ["name"], ["time_of", "a_text"], ["time_of", "id"]) }} as r
+    """.replace("GIVEN", GIVEN),
+    {
+        "equal times go by the id": [(2, "z")],
+        "null is a value": [(3, None)],
+        "none is chosen": [(1, "x")],
+        "others lie between": [(3, "z")],
     },
 )
 
 QUESTIONS = [
     *(*EVENT_PARAM, WITH_PARAMS, *NESTED, *UNNESTED, *VALUE_TEXT, *NUMBER_TEXT),
-    *(*INT32, *SAME, *MS_TO_TIMESTAMP, *LOCAL_TIME, *MS_TRUNC, VALUE_AT),
+    *(*INT32, *SAME, *MS_TO_TIMESTAMP, *LOCAL_TIME, *MS_TRUNC),
+    *(VALUE_AT, NEXT_AMONG, LAST_ROWS),
 ]
 
 

@@ -44,9 +44,9 @@ def ids(pipeline: Pipeline) -> list[str]:
     return [row["event_id"] for row in pipeline.rows("ods_event")]
 
 
-def content(pipeline: Pipeline) -> list[str]:
-    """Give the rows of ods_event without the batch that wrote them."""
-    rows = pipeline.rows("ods_event")
+def content(pipeline: Pipeline, table: str = "ods_event") -> list[str]:
+    """Give the rows of a table without the batch that wrote them."""
+    rows = pipeline.rows(table)
     return sorted(
         json.dumps({k: v for k, v in row.items() if k not in OWN}, default=str, sort_keys=True)
         for row in rows
@@ -168,6 +168,21 @@ def test_bad_records_are_kept_once_however_many_batches_bring_them(pipeline: Pip
     pipeline.process("b1", records, records)
     after = [(row["request_id"], row["payload"]) for row in pipeline.rows("bad_event")]
     assert sorted(after) == sorted(before)
+
+
+@pytest.mark.parametrize(("later", "stays"), [(0, "000"), (5, "000"), (-5, "001")])
+def test_of_a_bad_record_that_came_twice_the_copy_that_arrived_first_stays(
+    pipeline: Pipeline, later: int, stays: str
+) -> None:
+    arrival = NOW_MS + 1_000
+    # The larger object is read first.
+    more = [record(plain(event(f"e{number}")), rid=f"g{number}") for number in range(50)]
+    copies = [record(plain("bad"), rid="r1", ingest_time=arrival + ms) for ms in (0, later)]
+    counters = pipeline.process("b1", copies[:1], [*more, copies[1]])
+    assert counters.bad_repeated == 1
+    (row,) = pipeline.rows("bad_event")
+    assert Path(row["source_object"]).name == f"{stays}.log.gz"
+    assert row["ingest_timestamp"] == arrival + min(0, later)
 
 
 def test_bad_records_of_many_days_need_few_open_files(pipeline: Pipeline) -> None:
@@ -720,8 +735,14 @@ def test_the_command_names_a_missing_directory(tmp_path: Path) -> None:
 
 @pytest.mark.heavy
 @pytest.mark.skipif(shutil.which("java") is None, reason="no Java runtime")
-def test_a_jvm_spark_gives_the_same_table(pipeline: Pipeline) -> None:
-    pipeline.process("b1", mixed_records())
+def test_a_jvm_spark_gives_the_same_tables(pipeline: Pipeline) -> None:
+    attributes = {"bad name": 1, "long": "v" * 2_000}
+    more = [
+        record(plain(event("e5", attributes=attributes), "bad"), rid="r10"),
+        record("\x00 no body \ud800 é", rid="r11", appId=None),
+        b"no record \xff\x00",
+    ]
+    counters = pipeline.process("b1", mixed_records(), [*more, *mixed_records()])
     # One process can speak with one kind of Spark only.
     sink = pipeline.directory / "jvm"
     arguments = ("--sink", str(sink), "--project-id", "demo", "--app-id", "shop")
@@ -731,4 +752,14 @@ def test_a_jvm_spark_gives_the_same_table(pipeline: Pipeline) -> None:
     other = Pipeline(pipeline.spark, pipeline.directory)
     other.lake = Lake(str(sink), "demo")
     assert content(other) == content(pipeline)
-    assert len(other.rows("bad_event")) == len(pipeline.rows("bad_event"))
+    assert content(other, "bad_event") == content(pipeline, "bad_event")
+    assert json.loads(done.stdout.splitlines()[-1]) == counters.as_dict()
+    assert counters.bad_repeated == 3
+    assert Counter(row["reason"] for row in other.rows("bad_event")) == {
+        "undecodable_body": 2,
+        "not_an_object": 2,
+        "not_a_record": 1,
+        "missing_event_id": 1,
+        "invalid_attribute_name": 1,
+        "attribute_value_too_long": 1,
+    }

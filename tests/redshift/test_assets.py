@@ -70,7 +70,7 @@ def test_upkeep_has_schedules_of_its_own(tmp_path) -> None:
     assert {"ods_event", "clickstream_session_view"} <= assets("pipeline")
     assert not assets("pipeline") & {"dim_user", "app_views", "expired_events"}
     names = {schedule.name for schedule in repository.schedule_defs}
-    assert {f"{PROJECT}_redshift_users", f"{PROJECT}_redshift_expiry"} <= names
+    assert {f"{PROJECT}_redshift_{of}" for of in ("users", "expiry", "tests")} <= names
 
 
 def lineage(told: dict[str, dict[str, Any]], model: str) -> dict[str, list[tuple[str, str]]]:

@@ -210,3 +210,43 @@
         order by {{ order | join(way ~ ", ") }}{{ way }}
     ) as {{ nth }}
 {%- endmacro %}
+
+
+{#
+  The value that the next row of a group has, of the rows whose `flag` is 1: a window, for such rows
+  only. The order is that of columns that together are of one row only.
+
+  `case when chosen = 1 then {{ next_among("b", "chosen", ["a"], ["time", "id"]) }} end`
+#}
+{% macro next_among(value, flag, key, order) %}
+    {{- return(adapter.dispatch("next_among", "clickstream")(value, flag, key, order)) -}}
+{% endmacro %}
+
+{% macro default__next_among(value, flag, key, order) %}
+    {{- "lead(%s) over (partition by %s, %s order by %s)"
+        % (value, key | join(", "), flag, order | join(", ")) -}}
+{% endmacro %}
+
+
+{#
+  The last row of each group of a relation, in the order of expressions that are never null: its key
+  and some further columns. Of rows that are equal in the order any one.
+
+  `from {{ last_rows("t", ["a"], ["b", "c"], ["time", "id"]) }} as last_ones`
+#}
+{% macro last_rows(relation, key, columns, order) %}
+    {{- return(adapter.dispatch("last_rows", "clickstream")(relation, key, columns, order)) -}}
+{% endmacro %}
+
+{% macro default__last_rows(relation, key, columns, order) %}
+    (
+        select {{ (key + columns) | join(", ") }}
+        from (
+            select
+                *
+                {{ numbered("nth_from_last", key, order, last=true) }}
+            from {{ relation }}
+        ) as numbered
+        where nth_from_last = 1
+    )
+{%- endmacro %}

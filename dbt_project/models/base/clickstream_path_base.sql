@@ -9,11 +9,13 @@
 
 {%- set loads = loads_to_take_in() %}
 {#- Redshift has no window clause. #}
+{%- set key = ["app_id", "user_pseudo_id", "session_key"] %}
+{%- set order = ["event_timestamp", "event_id"] %}
 {%- set in_session -%}
-    partition by app_id, user_pseudo_id, session_key order by event_timestamp, event_id
+    partition by {{ key | join(", ") }} order by {{ order | join(", ") }}
 {%- endset %}
-{%- set among_views -%}
-    partition by app_id, user_pseudo_id, session_key, is_view order by event_timestamp, event_id
+{%- set so_far -%}
+    {{ in_session }} rows between unbounded preceding and current row
 {%- endset %}
 
 -- The sessions tell which events to read again: depends_on {{ ref("clickstream_session_base") }}
@@ -41,8 +43,9 @@ select
     lead(event_name) over ({{ in_session }}) as next_event,
     lag(view_name) over ({{ in_session }}) as previous_screen,
     lead(view_name) over ({{ in_session }}) as next_screen,
-    case when is_view = 1 then row_number() over ({{ among_views }}) end as view_rank,
-    case when is_view = 1 then lead(view_name) over ({{ among_views }}) end as next_view,
+    case when is_view = 1 then cast(sum(is_view) over ({{ so_far }}) as bigint) end as view_rank,
+    case when is_view = 1 then {{ next_among("view_name", "is_view", key, order) }} end
+        as next_view,
     report_date,
     cast({{ loads.upto }} as bigint) as load_id
 from events

@@ -11,16 +11,6 @@ with days as (
     select d.*
     from {{ ref("clickstream_user_attr_day_base") }} as d
     {{ reopened(loads, "d", dated=false) }}
-),
-
-numbered as (
-    select
-        *,
-        row_number() over (
-            partition by app_id, user_pseudo_id, attr_key
-            order by set_timestamp_micros desc, event_timestamp desc, event_id desc
-        ) as nth_from_last
-    from days
 )
 
 select
@@ -29,5 +19,9 @@ select
     attr_key,
     attr_value,
     cast({{ loads.upto }} as bigint) as load_id
-from numbered
-where nth_from_last = 1
+from {{ last_rows(
+    "days",
+    ["app_id", "user_pseudo_id", "attr_key"],
+    ["attr_value"],
+    ["set_timestamp_micros", "event_timestamp", "event_id"],
+) }} as last_set

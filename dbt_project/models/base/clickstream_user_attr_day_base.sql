@@ -31,20 +31,6 @@ attributes as (
         event_id
     from {{ unnested("events", "user_properties") }} as e
     where user_pseudo_id is not null and {{ nested("e.item.key", "string") }} is not null
-),
-
-numbered as (
-    select
-        *,
-        row_number() over (
-            partition by app_id, user_pseudo_id, event_date, attr_key
-            order by
-                set_timestamp_micros desc,
-                event_timestamp desc,
-                event_id desc,
-                coalesce(attr_value, '') desc
-        ) as nth_from_last
-    from attributes
 )
 
 select
@@ -57,5 +43,9 @@ select
     event_timestamp,
     event_id,
     cast({{ loads.upto }} as bigint) as load_id
-from numbered
-where nth_from_last = 1
+from {{ last_rows(
+    "attributes",
+    ["app_id", "user_pseudo_id", "event_date", "attr_key"],
+    ["attr_value", "set_timestamp_micros", "event_timestamp", "event_id"],
+    ["set_timestamp_micros", "event_timestamp", "event_id", "coalesce(attr_value, '')"],
+) }} as last_set
