@@ -18,7 +18,7 @@ from clickstream_dagster.collector.access import Access, AccessFile
 from clickstream_dagster.collector.addresses import ClientAddresses
 from clickstream_dagster.collector.bodies import decoded, text_of
 from clickstream_dagster.collector.http import CLOSE, LINGER_BYTES, PLAIN, Request
-from clickstream_dagster.collector.log import Log, LogSettings
+from clickstream_dagster.collector.log import Log, LogError, LogSettings
 from clickstream_dagster.collector.metrics import WorkerMetrics
 from clickstream_dagster.collector.origins import Origins
 from clickstream_dagster.collector.queries import parameters, without
@@ -210,13 +210,9 @@ class Collector:
             raise RefusalError(413, f"the record would have more than {MAX_RECORD_BYTES:,} bytes")
         if self._log.is_full:  # by bodies that came meanwhile, or grew when they were unpacked
             raise _too_slow()
-        written = self._log.add(line)
-        written.add_done_callback(partial(self._written, request, known_app, text))
+        self._log.add(line, partial(self._written, request, known_app, text))
 
-    def _written(
-        self, request: Request, known_app: str, text: str, written: "asyncio.Future[None]"
-    ) -> None:
-        error = written.exception()
+    def _written(self, request: Request, known_app: str, text: str, error: LogError | None) -> None:
         if error is not None:
             refusal = RefusalError(503, f"the log can't be written: {error}", _RETRY_AFTER)
             self._refuse(request, refusal, known_app)

@@ -35,7 +35,15 @@ CLOSE = ("connection", "close")
 
 PLAIN = ("content-type", "text/plain; charset=utf-8")
 
+HEADERS = (
+    *("authorization", "connection", "content-encoding", "content-length", "expect", "origin"),
+    *("transfer-encoding", "user-agent", "x-forwarded-for", "x-write-key"),
+)
+"""Those that are read; others are passed over."""
+
+_HEADER_NAMES = {name.encode(): name for name in HEADERS}
 _HEADER_BYTES = 32
+_NO_CONTENT = HTTPStatus.NO_CONTENT.value
 _MOST_UNANSWERED = 16  # then nothing more is read; what one read has brought may be more
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
@@ -46,14 +54,16 @@ _logger = logging.getLogger(__name__)
 class Request:
     """A request.
 
-    `headers` have names in small letters; one that came several times is a list with commas
+    `headers` has those of HEADERS that came; one that came several times is a list with commas
     (RFC 9110, 5.3). `path` is decoded, `query` is as it came, `peer` is the address of the other
     end. `body` is whole when `Handler.handle` is called. `admitted` is the handler's own.
+    Behind the answer of `is_last` the connection ends. `reply` is what goes to the client, None
+    before it is answered.
     """
 
     __slots__ = (
-        *("_connection", "_is_last", "_reply", "admitted", "body", "headers", "method", "path"),
-        *("peer", "query"),
+        *("_connection", "admitted", "body", "headers", "is_last", "method", "path", "peer"),
+        *("query", "reply"),
     )
 
     def __init__(
@@ -66,8 +76,8 @@ class Request:
         is_last: bool,
     ) -> None:
         self._connection = connection
-        self._is_last = is_last
-        self._reply: bytes | None = None
+        self.is_last = is_last
+        self.reply: bytes | None = None
         self.method = method
         self.path, self.query = _path_and_query(target)
         self.headers = headers
@@ -75,35 +85,23 @@ class Request:
         self.body = b""
         self.admitted = 0
 
-    @property
-    def is_last(self) -> bool:
-        """Whether the connection ends behind its answer."""
-        return self._is_last
-
-    @property
-    def reply(self) -> bytes | None:
-        """What goes to the client; None before it is answered."""
-        return self._reply
-
     def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Answer it, once, now or later. With the header CLOSE the connection ends behind it."""
-        assert self._reply is None, "a request has one answer"
+        assert self.reply is None, "a request has one answer"
         connection = self._connection
+        server = connection.server
         if CLOSE in headers:
-            self._is_last = True
-        elif self._is_last or connection.is_ending:
-            self._is_last = True
+            self.is_last = True
+        elif self.is_last or (server.is_ending and connection.is_last_answer):
+            self.is_last = True
             headers = [*headers, CLOSE]
-        head = [_STATUS_LINES[status], connection.server.date_line]
+        reply = _STATUS_LINES[status] + server.date_line
         for name, value in headers:
-            head.append(f"{name}: {value}\r\n".encode("latin-1"))
-        if status == HTTPStatus.NO_CONTENT:
-            head.append(b"\r\n")
-        else:
-            head.append(b"content-length: %d\r\n\r\n" % len(body))
-            if self.method != "HEAD":
-                head.append(body)
-        self._reply = b"".join(head)
+            reply += f"{name}: {value}\r\n".encode("latin-1")
+        if status != _NO_CONTENT:
+            reply += b"content-length: %d\r\n" % len(body)
+        reply += b"\r\n"
+        self.reply = reply if self.method == "HEAD" else reply + body
         connection.send_answers()
 
 
@@ -189,7 +187,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         *("_away", "_body", "_fed", "_head_left", "_headers", "_in_head", "_is_lost", "_is_paused"),
         *("_is_watched", "_is_writable", "_most", "_parser", "_reads_away", "_request", "_size"),
-        *("_takes_more", "_target", "_transport", "_unanswered", "_upgraded", "peer", "server"),
+        *("_takes_more", "_target", "_transport", "_unanswered", "peer", "server"),
     )
 
     def __init__(self, server: Server) -> None:
@@ -207,14 +205,13 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._takes_more = True  # of what comes; else it is read away
         self._reads_away = False
-        self._upgraded = False
         self._is_watched = self._is_paused = self._is_lost = False
         self._is_writable = True
 
     @property
-    def is_ending(self) -> bool:
-        """Whether the next answer is the last one, since the server ends."""
-        return self.server.is_ending and len(self._unanswered) == 1
+    def is_last_answer(self) -> bool:
+        """Whether the next answer is the last one of those that have been asked for."""
+        return len(self._unanswered) == 1
 
     @property
     def has_begun(self) -> bool:
@@ -284,8 +281,6 @@ class Connection(asyncio.Protocol):
     # httptools' callbacks
 
     def on_message_begin(self) -> None:
-        if self._upgraded:
-            return
         self._in_head = True
         self._head_left = MAX_HEAD_BYTES
         self._fed = 0
@@ -293,28 +288,21 @@ class Connection(asyncio.Protocol):
         self._headers = {}
 
     def on_url(self, part: bytes) -> None:
-        if self._upgraded:
-            return
         self._target += part
         self._head_left -= len(part)
         if self._head_left < 0:
             raise _head_too_large()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._upgraded:
-            return
         self._head_left -= len(name) + len(value) + _HEADER_BYTES
         if self._head_left < 0:
             raise _head_too_large()
-        if not self._in_head:  # trailers of a chunked body say nothing
-            return
-        key, text = name.lower().decode("latin-1"), value.decode("latin-1")
-        headers = self._headers
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        key = _HEADER_NAMES.get(name.lower())
+        if key is not None and self._in_head:  # trailers of a chunked body say nothing
+            headers, text = self._headers, value.decode("latin-1")
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
 
     def on_headers_complete(self) -> None:
-        if self._upgraded:
-            return
         self._in_head = False
         if self._is_watched:
             self._unwatch()
@@ -326,8 +314,9 @@ class Connection(asyncio.Protocol):
             headers,
             is_last=(
                 not parser.should_keep_alive()
-                or parser.get_http_version() != "1.1"
                 or parser.should_upgrade()
+                # Who speaks 1.0 and asks for it waits for an answer that says so.
+                or ("connection" in headers and parser.get_http_version() == "1.0")
             ),
         )
         self._unanswered.append(request)
@@ -351,7 +340,7 @@ class Connection(asyncio.Protocol):
         request = self._request
         if request is None:
             return
-        if not self._upgraded and self._parser.should_upgrade() and _has_body(request):
+        if request.is_last and self._parser.should_upgrade() and _has_body(request):
             return  # the parser leaves out the body: _pass_over_upgrade
         if self._is_watched:
             self._unwatch()
@@ -454,8 +443,7 @@ class Connection(asyncio.Protocol):
         request = self._request
         if request is None:  # it has no body, and is handled
             return
-        self._upgraded = True
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser = httptools.HttpRequestParser(_Body(self))
         name = "transfer-encoding" if "transfer-encoding" in request.headers else "content-length"
         head = f"POST / HTTP/1.1\r\n{name}: {request.headers[name]}\r\n\r\n".encode("latin-1")
         try:
@@ -497,6 +485,14 @@ class Connection(asyncio.Protocol):
     def _body_too_large(self) -> RefusalError:
         most = LINGER_BYTES if self._most is None else self._most
         return RefusalError(413, f"the body has more than {most:,} bytes", CLOSE)
+
+
+class _Body:
+    """The callbacks of a parser that reads a body only."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.on_body = connection.on_body
+        self.on_message_complete = connection.on_message_complete
 
 
 def _head_too_large() -> RefusalError:

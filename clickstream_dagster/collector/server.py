@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from enum import StrEnum
 from functools import partial
 from multiprocessing.context import SpawnProcess
@@ -81,10 +82,11 @@ def run_collector(
         threading.Thread(target=report, name="report", daemon=True).start()
     if ends_with_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
-    with _listener(*listen) as listener:
-        start = partial(_start_worker, settings, listener, connections, tls, logs)
+    with ExitStack() as open_ones:
+        listeners = [open_ones.enter_context(one) for one in _listeners(*listen, workers)]
+        start = partial(_start_worker, settings, connections, tls, logs)
         try:
-            _keep_running(start, workers, settings.drain_seconds + END_SECONDS)
+            _keep_running(start, listeners, settings.drain_seconds + END_SECONDS)
         finally:
             remove_folder(folder)
 
@@ -96,23 +98,25 @@ def default_workers() -> int:
 
 def _start_worker(
     settings: CollectorSettings,
-    listener: socket.socket,
     connections: int,
     tls: TlsFiles | None,
     logs: dict,
+    listener: socket.socket,
 ) -> SpawnProcess:
     # Threads run here: forks are not safe.
     worker = multiprocessing.get_context("spawn").Process(
-        target=run_worker, args=(settings, listener, connections, tls, logs)
+        target=run_worker, args=(settings, connections, tls, logs, listener)
     )
     worker.start()
     return worker
 
 
 def _keep_running(
-    start: Callable[[], SpawnProcess], number: int, seconds_to_end: float
+    start: Callable[[socket.socket], SpawnProcess],
+    listeners: list[socket.socket],
+    seconds_to_end: float,
 ) -> None:
-    """Keep this many workers until a signal ends them; they get the others that come here."""
+    """Keep a worker for each socket until a signal ends them; SIGHUP is passed on to them."""
     ending = threading.Event()
     workers: list[SpawnProcess] = []
 
@@ -124,12 +128,12 @@ def _keep_running(
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: ending.set())
     signal.signal(signal.SIGHUP, pass_on)
-    workers += [start() for _ in range(number)]
+    workers += [start(listener) for listener in listeners]
     while not ending.wait(_LOOK_AT_WORKERS_SECONDS):
         for place, worker in enumerate(workers):
             if not worker.is_alive():
                 _logger.error("a worker has ended", extra={"exit_code": worker.exitcode})
-                workers[place] = start()
+                workers[place] = start(listeners[place])
     pass_on(signal.SIGTERM, None)
     deadline = time.monotonic() + seconds_to_end + _KILL_GRACE_SECONDS
     for worker in workers:
@@ -140,12 +144,22 @@ def _keep_running(
             worker.join()
 
 
-def _listener(address: str, port: int) -> socket.socket:
+def _listeners(address: str, port: int, number: int) -> list[socket.socket]:
+    """Open a socket for each worker: the system spreads connections over them evenly.
+
+    They stay open here, so what waits for a worker that has died is taken by its successor.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return socket.create_server((address, port), family=family, backlog=_BACKLOG)
+        # Alone, to see that no other collector listens there: several may share an address.
+        socket.create_server((address, port), family=family).close()
+        return [_listener(family, address, port) for _ in range(number)]
     except OSError as error:
         raise SettingError(f"{address}:{port} can't be listened to: {error}") from error
+
+
+def _listener(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    return socket.create_server((address, port), family=family, backlog=_BACKLOG, reuse_port=True)
 
 
 def _prepare_spool(settings: CollectorSettings) -> None:

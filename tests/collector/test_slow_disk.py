@@ -27,8 +27,7 @@ class Client:
     """A connection, as a request knows it."""
 
     peer = "127.0.0.1"
-    is_ending = False
-    server = SimpleNamespace(date_line=b"")
+    server = SimpleNamespace(date_line=b"", is_ending=False)
 
     def send_answers(self) -> None:
         pass
