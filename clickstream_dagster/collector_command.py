@@ -15,10 +15,10 @@ from clickstream_dagster.plain_errors import plain_errors
 if TYPE_CHECKING:
     from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.collector.access import Access
-    from clickstream_dagster.collector.worker import TlsFiles
     from clickstream_dagster.collector.settings import ProjectSettings
     from clickstream_dagster.collector.sinks.settings import SinkSettings
     from clickstream_dagster.collector.tokens import OidcSettings
+    from clickstream_dagster.collector.worker import TlsFiles
 
 _logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """HTTP/1.1 connections: bytes in, whole requests to the collector, answers out in their order.
 
-llhttp (httptools) parses, strictly (RFC 9112). A connection is one object on the event loop, without
-a task, so that a request costs little more than its system calls. What a client decides on is
-bounded: the head, the time for head and body, and the answers that it does not read.
+llhttp (httptools) parses, strictly (RFC 9112). A connection is one object on the event loop,
+without a task, so that a request costs little more than its system calls. What a client decides on
+is bounded: the head, the time for head and body, and the answers that it does not read.
 """
 
 import asyncio
@@ -323,9 +323,8 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self._body = []
         self._most = self.server.handler.admit(request)
-        if "expect" in headers and len(self._unanswered) == 1:
-            if headers["expect"].lower() == "100-continue":
-                self._transport.write(_CONTINUE)
+        if headers.get("expect", "").lower() == "100-continue" and self.is_last_answer:
+            self._transport.write(_CONTINUE)
 
     def on_body(self, part: bytes) -> None:
         self._size += len(part)

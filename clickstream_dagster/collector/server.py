@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from enum import StrEnum
 from functools import partial
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 
 from clickstream_dagster.collector.access import Access, AccessFile
 from clickstream_dagster.collector.metrics import prepare_folder, remove_folder, serve_metrics
