@@ -131,8 +131,7 @@ class Collector:
             request.answer(204, self._origins.preflight_headers(headers.get("origin")))
             return
         given = parameters(request.query)
-        app_id = given.get("appId", "")
-        known_app = app_id if app_id in self._app_ids else ""
+        known_app = self._known(given)
         try:
             if not known_app or self._app_keys:
                 self._check(known_app, headers.get("x-write-key") or given.get(_WRITE_KEY))
@@ -149,12 +148,20 @@ class Collector:
     def refuse(self, request: Request, refusal: RefusalError) -> None:
         """Answer a request that can't be read, or be admitted."""
         self._reading_bytes -= request.admitted
-        self._refuse(request, refusal, self._app_of(request))
+        given = parameters(request.query)
+        app_id = self._known(given)
+        is_events = request.path == self._settings.path
+        if is_events and refusal.status == 413:  # who may not send is told that before
+            try:
+                self._check(app_id, request.headers.get("x-write-key") or given.get(_WRITE_KEY))
+            except RefusalError as stranger:
+                refusal = RefusalError(stranger.status, str(stranger), *stranger.headers, CLOSE)
+        self._refuse(request, refusal, app_id)
 
     def abandon(self, request: Request) -> None:
         """Forget a request whose sender has left in the middle of the body."""
         self._reading_bytes -= request.admitted
-        self._metrics.count(self._app_of(request), 400)
+        self._metrics.count(self._known(parameters(request.query)), 400)
 
     def _check(self, app_id: str, key: str | None) -> None:
         """Raise RefusalError for who may not send."""
@@ -234,8 +241,9 @@ class Collector:
         headers = [PLAIN, *refusal.headers, *shared]
         request.answer(refusal.status, headers, f"{refusal}\n".encode())
 
-    def _app_of(self, request: Request) -> str:
-        app_id = parameters(request.query).get("appId", "")
+    def _known(self, given: dict[str, str]) -> str:
+        """Give the app of a request if it is registered, else an empty text."""
+        app_id = given.get("appId", "")
         return app_id if app_id in self._app_ids else ""
 
     def _answer_other(self, request: Request) -> None:
