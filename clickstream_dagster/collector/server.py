@@ -107,6 +107,7 @@ def _start_worker(
         target=run_worker, args=(settings, connections, tls, logs, listener)
     )
     worker.start()
+    _logger.info("a worker has been started", extra={"worker": worker.pid})
     return worker
 
 
@@ -131,8 +132,10 @@ def _keep_running(
     while not ending.wait(_LOOK_AT_WORKERS_SECONDS):
         for place, worker in enumerate(workers):
             if not worker.is_alive():
-                _logger.error("a worker has ended", extra={"exit_code": worker.exitcode})
+                told = {"worker": worker.pid, "exit_code": worker.exitcode}
+                _logger.error("a worker has ended", extra=told)
                 workers[place] = start(listeners[place])
+    _logger.info("the workers are told to end")
     pass_on(signal.SIGTERM, None)
     deadline = time.monotonic() + seconds_to_end + _KILL_GRACE_SECONDS
     for worker in workers:

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ CHUNKED = (
     POST + b"Transfer-Encoding: chunked\r\n\r\n"
     b"5\r\n" + BODY[:5] + b"\r\n" + b"%x;a=b\r\n" % len(BODY[5:]) + BODY[5:] + b"\r\n0\r\n"
 )
+MOST_UNREAD_BYTES = 64 << 20
 PING = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -55,6 +57,17 @@ def answers(client: socket.socket, number: int) -> list[bytes]:
 
 def statuses(client: socket.socket, number: int) -> list[int]:
     return [int(answer.split()[1]) for answer in answers(client, number)]
+
+
+def ends_while_sending(client: socket.socket) -> bool:
+    """Send until the other side ends the connection; False when that does not come."""
+    try:
+        while True:
+            client.sendall(PING * 1_000)
+    except TimeoutError:
+        return False
+    except (ConnectionResetError, BrokenPipeError):
+        return True
 
 
 def is_closed(client: socket.socket) -> bool:
@@ -187,10 +200,10 @@ def test_who_reads_no_answers_is_not_read(collector: RunningCollector) -> None:
     with connected(collector) as client:
         client.settimeout(1)
         sent = 0
-        with pytest.raises(OSError):  # noqa: PT011
-            for _ in range(2_000):
+        with suppress(TimeoutError, ConnectionError):  # or he is let go already
+            while sent < MOST_UNREAD_BYTES:
                 sent += client.send(PING * 1_000)
-        assert sent < 64 << 20
+        assert sent < MOST_UNREAD_BYTES
         started = time.monotonic()
         assert collector.send(BODY).status == 200
         assert time.monotonic() - started < 2
@@ -200,9 +213,7 @@ def test_who_reads_no_answers_is_not_read(collector: RunningCollector) -> None:
 def test_who_reads_no_answers_is_let_go(collector: RunningCollector) -> None:
     with connected(collector) as client:
         client.settimeout(60)
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            while True:
-                client.sendall(PING * 1_000)
+        assert ends_while_sending(client)
 
 
 def test_an_idle_connection_is_kept_and_a_slow_one_not_counted_as_idle(tmp_path: Path) -> None:
