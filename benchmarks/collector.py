@@ -181,6 +181,8 @@ def _collector(root: Path, workers: int) -> Iterator[Running]:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         _wait_for(port)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60):
+            pass  # its first worker has started
         yield Running(port, metrics_port, process.pid, root / "raw")
     finally:
         process.send_signal(signal.SIGTERM)

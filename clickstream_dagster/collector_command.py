@@ -15,10 +15,10 @@ from clickstream_dagster.plain_errors import plain_errors
 if TYPE_CHECKING:
     from clickstream_dagster.batches.s3 import S3Access
     from clickstream_dagster.collector.access import Access
-    from clickstream_dagster.collector.server import TlsFiles
     from clickstream_dagster.collector.settings import ProjectSettings
     from clickstream_dagster.collector.sinks.settings import SinkSettings
     from clickstream_dagster.collector.tokens import OidcSettings
+    from clickstream_dagster.collector.worker import TlsFiles
 
 _logger = logging.getLogger(__name__)
 
@@ -315,7 +315,7 @@ def _sink_settings(project_id: str, s3: "S3Access", told: str | None) -> "SinkSe
 
 
 def _tls(certificate: Path | None, key: Path | None) -> "TlsFiles | None":
-    from clickstream_dagster.collector.server import TlsFiles
+    from clickstream_dagster.collector.worker import TlsFiles
 
     if (certificate is None) != (key is None):
         raise SettingError("give --tls-cert together with --tls-key")

@@ -5,7 +5,7 @@ true; what stands left of it was written by the caller, who may write what he li
 """
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 from clickstream_dagster.errors import SettingError
@@ -33,15 +33,15 @@ class ClientAddresses:
             raise SettingError(f"trusted proxy: {error}; write 10.0.0.0/8 or 10.1.2.3") from error
         self._remembered = lru_cache(_REMEMBERED)(self._client)
 
-    def client(self, peer: str, forwarded: Sequence[str] = ()) -> str:
+    def client(self, peer: str, forwarded: str = "") -> str:
         """Give the client's address, the last one that no trusted proxy has.
 
-        `peer` is the other end of the connection, with or without port, `forwarded` the header;
-        several lines of it are one list (RFC 9110, 5.3). Where all are trusted it is the first
-        address; a text that is no address ends the list.
+        `peer` is the other end of the connection, with or without port, `forwarded` the header's
+        list. Where all are trusted it is the first address; a text that is no address ends the
+        list.
         """
         # Cut before it is remembered, or headers of any length would fill the memory.
-        return self._remembered(peer, ",".join(forwarded)[-_LONGEST_HEADER:])
+        return self._remembered(peer, forwarded[-_LONGEST_HEADER:])
 
     def _client(self, peer: str, forwarded: str) -> str:
         client = _address(peer)

@@ -1,4 +1,4 @@
-"""The HTTP side of a worker: what a browser or a phone talks to (an RSGI application).
+"""What a worker does with requests: checks who sends, and keeps what is sent.
 
 The contract is that of seed 000, "Ingestion endpoint", as the SDKs rely on it: stored is exactly
 200 with an empty body; an unknown app 403, a body over the limit 413, what can't be stored 400,
@@ -8,18 +8,19 @@ and 503 with Retry-After while nothing can be taken.
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import orjson
-from granian.rsgi import ProtocolClosed
 
 from clickstream_dagster.collector import pixels
 from clickstream_dagster.collector.access import Access, AccessFile
 from clickstream_dagster.collector.addresses import ClientAddresses
 from clickstream_dagster.collector.bodies import decoded, text_of
+from clickstream_dagster.collector.http import CLOSE, LINGER_BYTES, PLAIN, Request
 from clickstream_dagster.collector.log import Log, LogError, LogSettings
 from clickstream_dagster.collector.metrics import WorkerMetrics
-from clickstream_dagster.collector.origins import Headers, Origins
+from clickstream_dagster.collector.origins import Origins
 from clickstream_dagster.collector.queries import parameters, without
 from clickstream_dagster.collector.records import Records
 from clickstream_dagster.collector.refusal import RefusalError
@@ -31,46 +32,42 @@ from clickstream_dagster.errors import SettingError
 from clickstream_dagster.processing.limits import MAX_RECORD_BYTES
 
 if TYPE_CHECKING:
-    from granian.rsgi import HTTPProtocol, Scope
-
     from clickstream_dagster.collector.sinks.sink import Sink
 
 _RETRY_AFTER = ("retry-after", "10")
-_PLAIN = ("content-type", "text/plain; charset=utf-8")
 _JSON = ("content-type", "application/json")
 _NO_STORE = ("cache-control", "no-store")
-_CLOSE = ("connection", "close")
 _WRITE_KEY = "writeKey"
-_TICK_SECONDS = 1.0
-_READ_AWAY_BYTES = 4 << 20  # of a body that is too large, so that its sender sees why
+_PIXEL_METHODS = ("GET", "HEAD")
 
 _logger = logging.getLogger(__name__)
 
 
 class Collector:
-    """A worker's application. The server calls it for each request, on one event loop."""
+    """A worker's handler of requests (`http.Handler`), on one event loop.
 
-    def __init__(self, settings: CollectorSettings, sink: "Sink") -> None:
+    It takes a folder of the spool, and writes and ships, until `close`.
+    """
+
+    def __init__(
+        self, settings: CollectorSettings, sink: "Sink", loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._settings = settings
         self._sink = sink
+        self._loop = loop
         self._records = Records(take_fake_ip=settings.dev)
         self._addresses = ClientAddresses(settings.trusted_proxies)
         self._tokens = Tokens(settings.oidc) if settings.oidc else None
+        self._checks: set[asyncio.Task[None]] = set()
         self._access_file = AccessFile(settings.spool)
         access = self._access_file.changed()
         if access is None:
             raise SettingError(f"{settings.spool} has no access.json: start the collector anew")
         self._use(access)
-        self._reading: dict[asyncio.Task[Any], tuple[float, int]] = {}
-        self._overdue: set[asyncio.Task[Any]] = set()
         self._reading_bytes = 0
-
-    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take a folder of the spool and begin to write and ship; called before any request."""
-        settings = self._settings
         self._metrics = WorkerMetrics()
         self._folder = take_folder(settings.spool)
-        self._shipper = Shipper(settings.spool, self._folder, self._sink)
+        self._shipper = Shipper(settings.spool, self._folder, sink)
         self._log = Log(
             self._folder.path,
             LogSettings(
@@ -82,12 +79,9 @@ class Collector:
             self._shipper.wake,
             loop,
         )
-        self._loop = loop
-        self._ticker = loop.call_later(_TICK_SECONDS, self._tick)
 
-    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Write, seal and ship what is there; called when no request is open any more."""
-        self._ticker.cancel()
+    def close(self) -> None:
+        """Write, seal and ship what is there; no request may be open any more."""
         self._log.close()
         if not self._shipper.drain(self._settings.drain_seconds):
             _logger.warning("segments stay in the log for the next start")
@@ -95,178 +89,174 @@ class Collector:
         self._metrics.publish()
         self._folder.release()
 
-    async def __rsgi__(self, scope: "Scope", protocol: "HTTPProtocol") -> None:
-        """Answer a request."""
-        if scope.proto != "http":
-            protocol.close(403)
-            return
-        path = scope.path
-        if path != self._settings.path:
-            self._answer_other(path, protocol)
-            return
-        headers = scope.headers
-        origin = headers.get("origin")
-        if scope.method == "OPTIONS":
-            protocol.response_empty(204, self._origins.preflight_headers(origin))
-            return
-        shared = self._origins.headers(origin)
-        query = scope.query_string
-        given = parameters(query)
-        app_id = given.get("appId", "")
-        known_app = app_id if app_id in self._app_ids else ""
-        try:
-            if not known_app or self._app_keys or self._tokens:
-                await self._permit(known_app, given.get(_WRITE_KEY), headers, protocol)
-            if _WRITE_KEY in given:  # a secret: it is not kept
-                query = without(query, _WRITE_KEY)
-            body = await self._body(headers, protocol)
-            is_pixel = scope.method in ("GET", "HEAD")
-            rid = self._records.next_id()
-            encoding = headers.get("content-encoding")
-            text = text_of(body if encoding is None else decoded(body, encoding))
-            if is_pixel and not text:
-                text = pixels.events_of(given, rid, time.time_ns() // 1_000_000)
-            if text:
-                line = self._records.line(
-                    rid,
-                    scope.method,
-                    path,
-                    query,
-                    given,
-                    self._addresses.client(scope.client, headers.get_all("x-forwarded-for")),
-                    headers.get("user-agent"),
-                    text,
-                )
-                await self._stored(line)
-                self._metrics.count_events(known_app, text)
-        except RefusalError as refusal:
-            self._refuse(protocol, refusal, shared, known_app)
-            return
-        self._metrics.count(known_app, 200, len(body))
-        if is_pixel:
-            protocol.response_bytes(200, [*pixels.HEADERS, *shared], pixels.GIF)
+    def tick(self) -> None:
+        """Each second: changed access, metrics."""
+        access = self._access_file.changed()
+        if access is not None:
+            self._use(access)
+        self._metrics.publish_sink(self._sink.counters)
+        self._metrics.publish()
+
+    def admit(self, request: Request) -> int | None:
+        """Give the most bytes of a body, within the bounds of disk and memory."""
+        if request.path != self._settings.path or request.method == "OPTIONS":
+            return None
+        log = self._log
+        if log.refusal:
+            raise RefusalError(503, log.refusal, _RETRY_AFTER, CLOSE)
+        if log.is_full:
+            raise _too_slow()
+        most = self._settings.body_bytes
+        headers = request.headers
+        if "transfer-encoding" in headers:
+            size = most
         else:
-            protocol.response_empty(200, shared)
+            size = int(headers.get("content-length", 0))
+            if size > max(most, LINGER_BYTES):
+                raise RefusalError(413, f"the body has more than {most:,} bytes", CLOSE)
+        if self._reading_bytes + size > self._settings.reading_bytes:
+            raise RefusalError(503, "too many bodies are on their way", _RETRY_AFTER, CLOSE)
+        self._reading_bytes += size
+        request.admitted = size
+        return most
 
-    async def _permit(
-        self, app_id: str, key: str | None, headers: Any, protocol: "HTTPProtocol"
-    ) -> None:
-        """Raise RefusalError for who may not send, with the body read away: he is to see why."""
+    def handle(self, request: Request) -> None:
+        """Answer a request: keep it, refuse it, or tell what was asked."""
+        self._reading_bytes -= request.admitted
+        if request.path != self._settings.path:
+            self._answer_other(request)
+            return
+        headers = request.headers
+        if request.method == "OPTIONS":
+            request.answer(204, self._origins.preflight_headers(headers.get("origin")))
+            return
+        given = parameters(request.query)
+        known_app = self._known(given)
         try:
-            await self._check(app_id, key, headers)
+            if not known_app or self._app_keys:
+                self._check(known_app, headers.get("x-write-key") or given.get(_WRITE_KEY))
+            if self._tokens is None:
+                self._store(request, given, known_app)
+                return
         except RefusalError as refusal:
-            try:
-                await self._body(headers, protocol)
-            except RefusalError:  # there is more of it
-                refusal.headers += (_CLOSE,)
-            raise
+            self._refuse(request, refusal, known_app)
+            return
+        check = self._loop.create_task(self._store_if_token(request, given, known_app))
+        self._checks.add(check)
+        check.add_done_callback(self._checks.discard)
 
-    async def _check(self, app_id: str, key: str | None, headers: Any) -> None:
+    def refuse(self, request: Request, refusal: RefusalError) -> None:
+        """Answer a request that can't be read, or be admitted."""
+        self._reading_bytes -= request.admitted
+        given = parameters(request.query)
+        app_id = self._known(given)
+        is_events = request.path == self._settings.path
+        if is_events and refusal.status == 413:  # who may not send is told that before
+            try:
+                self._check(app_id, request.headers.get("x-write-key") or given.get(_WRITE_KEY))
+            except RefusalError as stranger:
+                refusal = RefusalError(stranger.status, str(stranger), *stranger.headers, CLOSE)
+        self._refuse(request, refusal, app_id)
+
+    def abandon(self, request: Request) -> None:
+        """Forget a request whose sender has left in the middle of the body."""
+        self._reading_bytes -= request.admitted
+        self._metrics.count(self._known(parameters(request.query)), 400)
+
+    def _check(self, app_id: str, key: str | None) -> None:
         """Raise RefusalError for who may not send."""
         if self._settings.needs_app:
             if not self._app_ids:
                 raise RefusalError(400, "no app is registered")
             if not app_id:
                 raise RefusalError(403, "the parameter appId names no registered app")
-        if app_id in self._app_keys and not self._access.accepts_key(
-            app_id, headers.get("x-write-key") or key
-        ):
+        if app_id in self._app_keys and not self._access.accepts_key(app_id, key):
             raise RefusalError(401, f"app {app_id} needs its write key in X-Write-Key")
-        if self._tokens and not await self._tokens.accepts(headers.get("authorization")):
-            raise RefusalError(
-                401, "a valid bearer token is needed", ("www-authenticate", "Bearer")
-            )
 
-    async def _body(self, headers: Any, protocol: "HTTPProtocol") -> bytes:
-        """Read the body within the bounds of size, time and memory."""
-        log = self._log
-        if log.refusal:
-            raise RefusalError(503, log.refusal, _RETRY_AFTER, _CLOSE)
-        if log.is_full:
-            raise _too_slow()
-        length = headers.get("content-length")
-        most = self._settings.body_bytes
-        size = most if length is None else int(length)
-        if size > max(most, _READ_AWAY_BYTES):
-            raise self._too_large()
-        if self._reading_bytes + size > self._settings.reading_bytes:
-            raise RefusalError(503, "too many bodies are on their way", _RETRY_AFTER, _CLOSE)
-        task = asyncio.current_task(self._loop)
-        self._reading[task] = (time.monotonic(), size)
-        self._reading_bytes += size
+    async def _store_if_token(
+        self, request: Request, given: dict[str, str], known_app: str
+    ) -> None:
+        assert self._tokens is not None
         try:
-            if length is not None and size <= most:
-                return await protocol()
-            return await self._chunks(protocol, most)
-        except asyncio.CancelledError:
-            if task not in self._overdue:
-                raise
-            task.uncancel()
-            self._overdue.discard(task)
-            raise RefusalError(408, "the body has not come in time", _CLOSE) from None
-        except ProtocolClosed:  # its sender has left
-            raise RefusalError(400, "the body ends in the middle", _CLOSE) from None
-        finally:
-            del self._reading[task]
-            self._reading_bytes -= size
+            if not await self._tokens.accepts(request.headers.get("authorization")):
+                raise RefusalError(
+                    401, "a valid bearer token is needed", ("www-authenticate", "Bearer")
+                )
+            self._store(request, given, known_app)
+        except RefusalError as refusal:
+            self._refuse(request, refusal, known_app)
+        except Exception:
+            _logger.exception("a token can't be checked")
+            refusal = RefusalError(503, "the token can't be checked", _RETRY_AFTER)
+            self._refuse(request, refusal, known_app)
 
-    async def _chunks(self, protocol: "HTTPProtocol", most: int) -> bytes:
-        body, size = bytearray(), 0
-        async for chunk in protocol:
-            size += len(chunk)
-            if size <= most:
-                body += chunk
-            elif size > _READ_AWAY_BYTES:
-                break  # a connection that is closed before all is read loses the answer
-        if size > most:
-            raise self._too_large()
-        return bytes(body)
-
-    def _too_large(self) -> RefusalError:
-        most = self._settings.body_bytes
-        return RefusalError(413, f"the body has more than {most:,} bytes", _CLOSE)
-
-    async def _stored(self, line: bytes) -> None:
+    def _store(self, request: Request, given: dict[str, str], known_app: str) -> None:
+        """Hand a request to the log; it is answered when it is on the disk."""
+        query, headers, method = request.query, request.headers, request.method
+        if _WRITE_KEY in given:  # a secret: it is not kept
+            query = without(query, _WRITE_KEY)
+        rid = self._records.next_id()
+        encoding = headers.get("content-encoding")
+        text = text_of(request.body if encoding is None else decoded(request.body, encoding))
+        if not text and method in _PIXEL_METHODS:
+            text = pixels.events_of(given, rid, time.time_ns() // 1_000_000)
+        if not text:
+            self._confirm(request, known_app)
+            return
+        line = self._records.line(
+            rid,
+            method,
+            request.path,
+            query,
+            given,
+            self._addresses.client(request.peer, headers.get("x-forwarded-for", "")),
+            headers.get("user-agent"),
+            text,
+        )
         if len(line) > MAX_RECORD_BYTES:
             raise RefusalError(413, f"the record would have more than {MAX_RECORD_BYTES:,} bytes")
         if self._log.is_full:  # by bodies that came meanwhile, or grew when they were unpacked
             raise _too_slow()
-        try:
-            await self._log.add(line)
-        except LogError as error:
-            raise RefusalError(503, f"the log can't be written: {error}", _RETRY_AFTER) from error
+        self._log.add(line, partial(self._written, request, known_app, text))
 
-    def _refuse(
-        self, protocol: "HTTPProtocol", refusal: RefusalError, shared: Headers, app_id: str
-    ) -> None:
-        self._metrics.count(app_id, refusal.status)
-        protocol.response_str(refusal.status, [_PLAIN, *refusal.headers, *shared], f"{refusal}\n")
+    def _written(self, request: Request, known_app: str, text: str, error: LogError | None) -> None:
+        if error is not None:
+            refusal = RefusalError(503, f"the log can't be written: {error}", _RETRY_AFTER)
+            self._refuse(request, refusal, known_app)
+            return
+        self._metrics.count_events(known_app, text)
+        self._confirm(request, known_app)
 
-    def _answer_other(self, path: str, protocol: "HTTPProtocol") -> None:
-        if path == "/ping":
-            body = orjson.dumps({"timestamp": round(time.time(), 3)})
-            protocol.response_bytes(200, [_JSON, _NO_STORE], body)
-        elif path != "/health":
-            protocol.response_str(404, [_PLAIN], f"send events to {self._settings.path}\n")
-        elif self._log.refusal:
-            protocol.response_str(503, [_PLAIN, _NO_STORE], f"{self._log.refusal}\n")
+    def _confirm(self, request: Request, known_app: str) -> None:
+        shared = self._origins.headers(request.headers.get("origin"))
+        self._metrics.count(known_app, 200, len(request.body))
+        if request.method in _PIXEL_METHODS:
+            request.answer(200, [*pixels.HEADERS, *shared], pixels.GIF)
         else:
-            protocol.response_str(200, [_PLAIN, _NO_STORE], "ok\n")
+            request.answer(200, shared)
 
-    def _tick(self) -> None:
-        """Each second: late bodies, changed access, metrics."""
-        self._ticker = self._loop.call_later(_TICK_SECONDS, self._tick)
-        latest = time.monotonic() - self._settings.body_seconds
-        for task, (since, _) in list(self._reading.items()):
-            if since > latest:
-                break  # they are in the order of their beginning
-            self._overdue.add(task)
-            task.cancel()
-        access = self._access_file.changed()
-        if access is not None:
-            self._use(access)
-        self._metrics.publish_sink(self._sink.counters)
-        self._metrics.publish()
+    def _refuse(self, request: Request, refusal: RefusalError, app_id: str) -> None:
+        self._metrics.count(app_id, refusal.status)
+        shared = self._origins.headers(request.headers.get("origin"))
+        headers = [PLAIN, *refusal.headers, *shared]
+        request.answer(refusal.status, headers, f"{refusal}\n".encode())
+
+    def _known(self, given: dict[str, str]) -> str:
+        """Give the app of a request if it is registered, else an empty text."""
+        app_id = given.get("appId", "")
+        return app_id if app_id in self._app_ids else ""
+
+    def _answer_other(self, request: Request) -> None:
+        if request.path == "/ping":
+            body = orjson.dumps({"timestamp": round(time.time(), 3)})
+            request.answer(200, [_JSON, _NO_STORE], body)
+        elif request.path != "/health":
+            told = f"send events to {self._settings.path}\n"
+            request.answer(404, [PLAIN], told.encode())
+        elif self._log.refusal:
+            request.answer(503, [PLAIN, _NO_STORE], f"{self._log.refusal}\n".encode())
+        else:
+            request.answer(200, [PLAIN, _NO_STORE], b"ok\n")
 
     def _use(self, access: Access) -> None:
         self._access = access
@@ -276,4 +266,4 @@ class Collector:
 
 
 def _too_slow() -> RefusalError:
-    return RefusalError(503, "the disk is too slow for so much", _RETRY_AFTER, _CLOSE)
+    return RefusalError(503, "the disk is too slow for so much", _RETRY_AFTER, CLOSE)

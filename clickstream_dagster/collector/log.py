@@ -72,9 +72,9 @@ class Log:
         self._on_sealed = on_sealed
         self._loop = loop
         self._lines: list[bytes] = []
+        self._waiting: list[Callable[[LogError | None], None]] = []
+        self._in_flight = self._waiting
         self._waiting_bytes = 0
-        self._written: asyncio.Future[None] = self._loop.create_future()
-        self._in_flight = self._written
         self._is_writing = False
         self._groups: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._segment: _OpenSegment | None = None
@@ -88,19 +88,18 @@ class Log:
         """Whether so much waits for the disk that nothing more is taken."""
         return self._waiting_bytes > MAX_WAITING_BYTES
 
-    def add(self, line: bytes) -> "asyncio.Future[None]":
-        """Take a line with its newline; await the result before it is acknowledged.
+    def add(self, line: bytes, on_written: Callable[[LogError | None], None]) -> None:
+        """Take a line with its newline. `on_written` is called on the loop when it is kept.
 
-        The future is shared by all lines of a group: never cancel it. It raises LogError.
+        It gets the error of a line that is not. Before that the line is not acknowledged.
         """
         self._lines.append(line)
+        self._waiting.append(on_written)
         self._waiting_bytes += len(line)
-        written = self._written
         if not self._is_writing:
             self._is_writing = True
             # What else is ready in this turn of the loop goes along.
             self._loop.call_soon(self._hand_over)
-        return written
 
     def close(self) -> None:
         """Write what waits, seal the segment and end the thread. No line may come after it."""
@@ -111,22 +110,22 @@ class Log:
 
     def _hand_over(self) -> None:
         lines, self._lines = self._lines, []
-        written, self._written = self._written, self._loop.create_future()
-        self._in_flight = written
+        self._in_flight, self._waiting = self._waiting, []
         self._waiting_bytes = 0
         self._groups.put(lines)
 
     def _group_done(self, error: LogError | None) -> None:
-        written = self._in_flight
-        if error is None:
-            written.set_result(None)
-        else:
-            written.set_exception(error)
-            written.exception()  # nobody may be left who waits for it
+        written, self._in_flight = self._in_flight, []
+        # First the next group: it is written while the answers of this one are made.
         if self._lines:
             self._hand_over()
         else:
             self._is_writing = False
+        for on_written in written:
+            try:
+                on_written(error)
+            except Exception:
+                _logger.exception("a request can't be answered")
 
     def _write_groups(self) -> None:
         look_at = time.monotonic() + _LOOK_SECONDS

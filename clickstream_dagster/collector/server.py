@@ -1,61 +1,37 @@
 """The processes of a collector: one that watches, and workers that answer."""
 
-import gc
 import logging
 import logging.config
 import multiprocessing
 import os
 import resource
 import signal
-import ssl
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from multiprocessing.context import SpawnProcess
 
 from clickstream_dagster.collector.access import Access, AccessFile
 from clickstream_dagster.collector.metrics import prepare_folder, remove_folder, serve_metrics
 from clickstream_dagster.collector.report import report_spool
 from clickstream_dagster.collector.settings import CollectorSettings
 from clickstream_dagster.collector.spool import claim
+from clickstream_dagster.collector.worker import END_SECONDS, TlsFiles, run_worker
 from clickstream_dagster.durable_files import make_folders, sync_folder
 from clickstream_dagster.errors import SettingError
 
-if TYPE_CHECKING:
-    from clickstream_dagster.collector.app import Collector
-
 _FILES_BESIDE_CONNECTIONS = 256
-_HEADER_MS = 15_000
 _BACKLOG = 4_096
-_KILL_GRACE_SECONDS = 15
+_KILL_GRACE_SECONDS = 5
+_LOOK_AT_WORKERS_SECONDS = 0.5
 _LOOK_SECONDS = 2.0
-_GC_THRESHOLDS = (50_000, 20, 100)  # new objects, then how often for older ones
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """The certificate that is shown, with those up to its issuer behind it, and its key; PEM.
-
-    Raises SettingError when they can't be read, or don't belong together.
-    """
-
-    certificate: Path
-    key: Path
-
-    def __post_init__(self) -> None:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
-        except OSError as error:
-            raise SettingError(
-                f"TLS with {self.certificate} and {self.key}: {error}; write PEM files of a "
-                "certificate and its key without a password, which this user may read"
-            ) from error
 
 
 class LogFormat(StrEnum):
@@ -84,10 +60,6 @@ def run_collector(
     `tls` it speaks HTTPS, and SIGHUP takes renewed files.
     Raises SettingError when a setting can't work.
     """
-    from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
-    from granian.http import HTTP1Settings
-    from granian.server import Server
-
     from clickstream_dagster.collector.sinks import sink_of
 
     logs = _log_config(log_format)
@@ -109,30 +81,13 @@ def run_collector(
         threading.Thread(target=report, name="report", daemon=True).start()
     if ends_with_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
-    multiprocessing.set_start_method("spawn", force=True)  # threads run here, forks are not safe
-    server = Server(
-        "collector",
-        address=listen[0],
-        port=listen[1],
-        interface=Interfaces.RSGI,
-        workers=workers,
-        loop=Loops.uvloop,
-        http=HTTPModes.http1,  # else a connection that says nothing is never closed
-        websockets=False,
-        backlog=_BACKLOG,
-        backpressure=connections,
-        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MS),
-        log_dictconfig=logs,
-        respawn_failed_workers=True,
-        ssl_cert=tls.certificate if tls else None,
-        ssl_key=tls.key if tls else None,
-        ssl_protocol_min=SSLProtocols.tls12,  # phones before Android 10 speak no 1.3
-        workers_kill_timeout=int(settings.drain_seconds) + _KILL_GRACE_SECONDS,
-    )
-    try:
-        server.serve(target_loader=partial(_worker, settings), wrap_loader=False)
-    finally:
-        remove_folder(folder)
+    with ExitStack() as open_ones:
+        listeners = [open_ones.enter_context(one) for one in _listeners(*listen, workers)]
+        start = partial(_start_worker, settings, connections, tls, logs)
+        try:
+            _keep_running(start, listeners, settings.drain_seconds + END_SECONDS)
+        finally:
+            remove_folder(folder)
 
 
 def default_workers() -> int:
@@ -140,17 +95,73 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _worker(settings: CollectorSettings) -> "Collector":
-    from clickstream_dagster.collector.app import Collector
-    from clickstream_dagster.collector.sinks import sink_of
+def _start_worker(
+    settings: CollectorSettings,
+    connections: int,
+    tls: TlsFiles | None,
+    logs: dict,
+    listener: socket.socket,
+) -> SpawnProcess:
+    # Threads run here: forks are not safe.
+    worker = multiprocessing.get_context("spawn").Process(
+        target=run_worker, args=(settings, connections, tls, logs, listener)
+    )
+    worker.start()
+    _logger.info("a worker has been started", extra={"worker": worker.pid})
+    return worker
 
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-    collector = Collector(settings, sink_of(settings.sink, settings.sink_settings))
-    # What is loaded now stays, and requests leave no cycles behind: to look for them rarely saves
-    # a tenth of a worker's time at a thousand connections.
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
-    return collector
+
+def _keep_running(
+    start: Callable[[socket.socket], SpawnProcess],
+    listeners: list[socket.socket],
+    seconds_to_end: float,
+) -> None:
+    """Keep a worker for each socket until a signal ends them; SIGHUP is passed on to them."""
+    ending = threading.Event()
+    workers: list[SpawnProcess] = []
+
+    def pass_on(signal_number: int, _frame: object) -> None:
+        for worker in workers:
+            if worker.pid is not None and worker.is_alive():
+                os.kill(worker.pid, signal_number)
+
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: ending.set())
+    signal.signal(signal.SIGHUP, pass_on)
+    workers += [start(listener) for listener in listeners]
+    while not ending.wait(_LOOK_AT_WORKERS_SECONDS):
+        for place, worker in enumerate(workers):
+            if not worker.is_alive():
+                told = {"worker": worker.pid, "exit_code": worker.exitcode}
+                _logger.error("a worker has ended", extra=told)
+                workers[place] = start(listeners[place])
+    _logger.info("the workers are told to end")
+    pass_on(signal.SIGTERM, None)
+    deadline = time.monotonic() + seconds_to_end + _KILL_GRACE_SECONDS
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+        if worker.is_alive():
+            _logger.error("a worker does not end, it is killed", extra={"worker": worker.pid})
+            worker.kill()
+            worker.join()
+
+
+def _listeners(address: str, port: int, number: int) -> list[socket.socket]:
+    """Open a socket for each worker: the system spreads connections over them evenly.
+
+    They stay open here, so what waits for a worker that has died is taken by its successor.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        # Alone, to see that no other collector listens there: several may share an address.
+        socket.create_server((address, port), family=family).close()
+        return [_listener(family, address, port) for _ in range(number)]
+    except OSError as error:
+        raise SettingError(f"{address}:{port} can't be listened to: {error}") from error
+
+
+def _listener(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    return socket.create_server((address, port), family=family, backlog=_BACKLOG, reuse_port=True)
 
 
 def _prepare_spool(settings: CollectorSettings) -> None:
@@ -187,17 +198,6 @@ def _possible_connections(wanted: int) -> int:
             extra={"wanted": wanted, "connections": possible},
         )
     return possible
-
-
-def _end_with_parent() -> None:
-    """Drain when the main process is gone: nobody tells this worker any more who may send."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    _logger.error("the main process has ended")
-    while True:  # a worker that has only just started misses the first
-        os.kill(os.getpid(), signal.SIGTERM)
-        threading.Event().wait(_LOOK_SECONDS)
 
 
 def _end_with_stdin() -> None:
@@ -242,6 +242,5 @@ def _log_config(log_format: LogFormat) -> dict:
                 "stream": "ext://sys.stderr",
             }
         },
-        "loggers": {"_granian": {}},  # granian sets its level
         "root": {"level": "INFO", "handlers": ["out"]},
     }

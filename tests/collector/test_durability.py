@@ -48,7 +48,7 @@ def killed_under_load(root: Path, rounds: int, seed: int) -> tuple[list[str], li
 
 
 def worker_of(collector: RunningCollector) -> int:
-    return int(re.findall(r"Spawning worker-\d+ with PID: (\d+)", collector.log.read_text())[-1])
+    return int(re.findall(r'has been started".* "worker": (\d+)', collector.log.read_text())[-1])
 
 
 def all_arrived(acknowledged: list[str], records: list[dict]) -> None:
@@ -234,7 +234,7 @@ def test_answers_a_request_whose_body_is_on_its_way_when_it_is_told_to_end(tmp_p
         client.sendall(head.encode() + EVENTS[:5])
         eventually(lambda: it.send(EVENTS).status == 200, 20)  # what came before is being read
         it.process.send_signal(signal.SIGTERM)
-        eventually(lambda: "Stopping worker" in it.log.read_text(), 20)
+        eventually(lambda: "told to end" in it.log.read_text(), 20)
         client.sendall(EVENTS[5:])
         assert b" 200 " in client.recv(1_000)
         assert it.process.wait(60) == 0

@@ -24,12 +24,26 @@ from tests.served import eventually
 SETTINGS = LogSettings(1 << 30, 3_600, 0, Sync.NEVER)
 
 
+async def kept(log: Log, line: bytes) -> None:
+    """Give a line to a log, and wait until it is kept. Raises its LogError."""
+    written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_written(error: LogError | None) -> None:
+        if error is None:
+            written.set_result(None)
+        else:
+            written.set_exception(error)
+
+    log.add(line, on_written)
+    await written
+
+
 def confirmed(folder: Path, lines: list[bytes]) -> None:
     """Give lines to a log in one turn of its loop, and wait until it has confirmed them."""
 
     async def run() -> None:
         log = Log(folder, SETTINGS, lambda: None, asyncio.get_running_loop())
-        await asyncio.gather(*(log.add(line) for line in lines))
+        await asyncio.gather(*(kept(log, line) for line in lines))
         await asyncio.to_thread(log.close)
 
     asyncio.run(run())
@@ -87,10 +101,10 @@ def test_a_segment_that_could_not_be_sealed_is_sealed_when_the_disk_is_back(
     async def run() -> None:
         settings = LogSettings(1 << 30, 3_600, 0, Sync.ALWAYS)
         log = Log(tmp_path, settings, lambda: None, asyncio.get_running_loop())
-        await log.add(b"acknowledged\n")
+        await kept(log, b"acknowledged\n")
         disk["away"] = True
         with pytest.raises(LogError):
-            await log.add(b"refused\n")
+            await kept(log, b"refused\n")
         assert sealed_segments(tmp_path) == []
         disk["away"] = False
         await asyncio.to_thread(eventually, lambda: sealed_segments(tmp_path), 20, str)
@@ -137,7 +151,7 @@ def test_a_killed_segment_in_the_file_of_a_shipped_one_is_cut_behind_its_own_fra
     async def run() -> None:  # its segment is left open, as by SIGKILL
         log = Log(tmp_path, SETTINGS, lambda: None, asyncio.get_running_loop())
         for line in lines:
-            await log.add(line)
+            await kept(log, line)
 
     asyncio.run(run())
     (left_open,) = tmp_path.glob("*.open") if lines else [new_segment(tmp_path)]
@@ -180,3 +194,20 @@ def test_one_spare_file_is_kept_at_most(tmp_path: Path) -> None:
     assert sealed_segments(tmp_path) == []
     remove_spare(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_that_fails_does_not_keep_others_from_theirs(tmp_path: Path) -> None:
+    async def run() -> None:
+        log = Log(tmp_path, SETTINGS, lambda: None, asyncio.get_running_loop())
+
+        def failing(error: LogError | None) -> None:
+            raise ValueError("a connection's own")
+
+        log.add(b"first\n", failing)
+        await asyncio.wait_for(kept(log, b"second\n"), 20)
+        await asyncio.wait_for(kept(log, b"third\n"), 20)
+        await asyncio.to_thread(log.close)
+
+    asyncio.run(run())
+    (segment,) = sealed_segments(tmp_path)
+    assert lines_of(segment) == [b"first\n", b"second\n", b"third\n"]

@@ -13,6 +13,7 @@ import pytest
 from clickstream_dagster.collector.access import Access, AccessFile
 from clickstream_dagster.collector.app import Collector
 from clickstream_dagster.collector.bodies import MAX_DECODED_BYTES
+from clickstream_dagster.collector.http import Request
 from clickstream_dagster.collector.log import MAX_WAITING_BYTES
 from clickstream_dagster.collector.settings import CollectorSettings
 from clickstream_dagster.collector.sinks.directory import DirectorySink
@@ -22,35 +23,24 @@ BODY = gzip.compress(b"x" * MAX_DECODED_BYTES)  # 8 KB, that unpack to 8 MB
 REQUESTS = 20
 
 
-class Headers(dict):
-    def get_all(self, name: str) -> list[str]:
-        return [self[name]] if name in self else []
+class Client:
+    """A connection, as a request knows it."""
+
+    peer = "127.0.0.1"
+    server = SimpleNamespace(date_line=b"", is_ending=False)
+
+    def send_answers(self) -> None:
+        pass
 
 
-class Request:
-    """A request as the server hands it over; its body comes a turn of the loop later."""
+def request_of(client: Client) -> Request:
+    headers = {"content-encoding": "gzip", "content-length": str(len(BODY))}
+    return Request(client, "POST", b"/collect?appId=shop_web", headers, is_last=False)
 
-    scope = SimpleNamespace(
-        proto="http",
-        path="/collect",
-        method="POST",
-        query_string="appId=shop_web",
-        client="127.0.0.1:1",
-        headers=Headers({"content-encoding": "gzip", "content-length": str(len(BODY))}),
-    )
 
-    def __init__(self) -> None:
-        self.status = 0
-
-    async def __call__(self) -> bytes:
-        await asyncio.sleep(0)
-        return BODY
-
-    def response_empty(self, status: int, headers: object) -> None:
-        self.status = status
-
-    def response_str(self, status: int, headers: object, text: str) -> None:
-        self.status = status
+def status_of(request: Request) -> int:
+    """Give the status that it was answered, 0 before."""
+    return int(request.reply.split()[1]) if request.reply else 0
 
 
 def test_bodies_that_grow_do_not_pile_up_before_it(
@@ -72,22 +62,26 @@ def test_bodies_that_grow_do_not_pile_up_before_it(
         sync(handle)
 
     monkeypatch.setattr(os, "fdatasync", standing_still)
-    requests = [Request() for _ in range(REQUESTS)]
+    requests = [request_of(Client()) for _ in range(REQUESTS)]
 
     async def run() -> None:
-        collector = Collector(settings, sink)
-        collector.__rsgi_init__(asyncio.get_running_loop())
-        tasks = [asyncio.create_task(collector.__rsgi__(one.scope, one)) for one in requests]
-        while sum(one.status == 503 for one in requests) == 0:
-            await asyncio.sleep(0.01)
-        assert {one.status for one in requests} <= {0, 503}  # no 200 before the sync
+        collector = Collector(settings, sink, asyncio.get_running_loop())
+        for request in requests:  # all come before the first one has come whole
+            collector.admit(request)
+        for request in requests:
+            request.body = BODY
+            collector.handle(request)
+            await asyncio.sleep(0)
+        statuses = {status_of(request) for request in requests}
+        assert statuses == {0, 503}  # no 200 before the sync
         goes_on.set()
-        await asyncio.gather(*tasks)
-        await asyncio.to_thread(collector.__rsgi_del__, asyncio.get_running_loop())
+        while any(request.reply is None for request in requests):
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(collector.close)
 
     asyncio.run(asyncio.wait_for(run(), 120))
 
-    statuses = Counter(one.status for one in requests)
+    statuses = Counter(status_of(request) for request in requests)
     # One group is on its way to the disk, as much may wait, and one body more.
     assert 1 <= statuses[200] <= 2 * (MAX_WAITING_BYTES // MAX_DECODED_BYTES + 1)
     assert statuses[200] + statuses[503] == REQUESTS

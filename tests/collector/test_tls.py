@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from clickstream_dagster.collector.server import TlsFiles
+from clickstream_dagster.collector.worker import TlsFiles
 from clickstream_dagster.errors import SettingError
 from tests.collector.running import records_in, running_collector
 from tests.served import eventually
