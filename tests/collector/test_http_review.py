@@ -211,3 +211,42 @@ def test_listens_by_all_addresses_to_ipv4_and_ipv6(by: str) -> None:
         socket.create_connection((by, port), timeout=5).close()
         with pytest.raises(SettingError, match="can't be listened to"):
             _listeners("0.0.0.0", port, 1)
+
+
+def test_every_end_of_a_body_gives_its_memory_back(tmp_path: Path) -> None:
+    """A chunked body is admitted with all that it may have: here there is room for one."""
+    upgrade = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+    offered = LINE + upgrade + b"Transfer-Encoding: chunked\r\n\r\n"
+    whole = b"2\r\n[]\r\n0\r\n\r\n"
+    too_large = b"180000\r\n" + bytes(0x180000) + b"\r\n0\r\n\r\n"
+    ends = {
+        "whole": (whole, b" 200 "),
+        "left": (b"2\r\n[", b""),
+        "damaged": (b"2\r\n[]zz", b" 400 "),
+        "no size": (b"zz\r\n", b" 400 "),
+        "too large": (too_large, b" 413 "),
+        "endless": (b"500000\r\n" + bytes(0x500000), b" 413 "),
+        "trailer": (b"2\r\n[]\r\n0\r\nbad trailer\r\n\r\n", b" 400 "),
+        "late": (b"2\r\n[", b" 408 "),
+    }
+    options = ("--reading-mb", "1", "--body-kb", "1024", "--body-seconds", "1")
+    with running_collector(tmp_path, *options) as it:
+        for head in (CHUNKED, offered):
+            for name, (body, status) in ends.items():
+                with connected(it) as client:
+                    with suppress(OSError):  # it is not read to its end
+                        client.sendall(head + body)
+                    if name == "left":
+                        client.shutdown(socket.SHUT_WR)
+                        assert until_end(client) == b""
+                    else:
+                        with suppress(ConnectionResetError):
+                            answer = client.recv(1_000)
+                            assert status in answer, (name, answer)
+
+                def takes_another() -> bool:
+                    with connected(it) as other:
+                        other.sendall(CHUNKED + whole)
+                        return b" 200 " in other.recv(1_000)
+
+                eventually(takes_another, 10, it.log.read_text)
