@@ -107,7 +107,12 @@ def _start_worker(
     worker = multiprocessing.get_context("spawn").Process(
         target=run_worker, args=(settings, connections, tls, logs, listener)
     )
-    worker.start()
+    # A SIGHUP that is passed on to a worker before it can take it would end it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        worker.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     return worker
 
 

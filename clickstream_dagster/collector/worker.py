@@ -108,6 +108,7 @@ async def _answer(
         loop.add_signal_handler(number, ending.set)
     context = tls.context() if tls else None
     loop.add_signal_handler(signal.SIGHUP, _renew, tls, context)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # it was born with it blocked
     collector = Collector(settings, sink_of(settings.sink, settings.sink_settings), loop)
     room = asyncio.Semaphore(connections)
     server = Server(collector, loop, settings.body_seconds, room)

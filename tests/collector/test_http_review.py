@@ -182,20 +182,39 @@ def test_refuses_connections_while_it_ends(tmp_path: Path) -> None:
         assert it.process.wait(30) == 0
 
 
+def test_a_worker_that_starts_outlives_a_renewal(tmp_path: Path) -> None:
+    with running_collector(tmp_path, workers=2) as it:
+        children = Path(f"/proc/{it.process.pid}/task/{it.process.pid}/children")
+        before = children.read_text().split()
+        _kill_worker(children)
+        eventually(lambda: "a worker has ended" in it.log.read_text(), 20)
+        for _ in range(30):  # while it starts
+            it.process.send_signal(signal.SIGHUP)
+            time.sleep(0.05)
+        now = children.read_text().split()
+        assert set(now) != set(before)
+        for _ in range(20):
+            assert it.send(EVENTS).status == 200  # by each of the two
+        assert children.read_text().split() == now
+        assert it.log.read_text().count("a worker has ended") == 1
+
+
+def _kill_worker(children: Path) -> bool:
+    """Kill one that a process has started, once there is one."""
+    with suppress(OSError):
+        for pid in children.read_text().split():
+            if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(int(pid), signal.SIGKILL)
+                return True
+    return False
+
+
 def test_does_not_start_a_worker_again_and_again(tmp_path: Path) -> None:
     with running_collector(tmp_path) as it:
         (it.spool / "access.json").unlink()  # without it none can start
         children = Path(f"/proc/{it.process.pid}/task/{it.process.pid}/children")
 
-        def kill_worker() -> bool:
-            with suppress(OSError):
-                for pid in children.read_text().split():
-                    if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text():
-                        os.kill(int(pid), signal.SIGKILL)
-                        return True
-            return False
-
-        eventually(kill_worker, 10)
+        assert _kill_worker(children)
         eventually(lambda: "a worker has ended" in it.log.read_text(), 20)
         started = time.monotonic()
         eventually(lambda: it.log.read_text().count("a worker has ended") >= 3, 40)
