@@ -43,6 +43,8 @@ HEADERS = (
 
 _HEADER_NAMES = {name.encode(): name for name in HEADERS}
 _HEADER_BYTES = 32
+_FRAMING_BYTES = 1 << 20  # more than one read brings
+_MOST_FRAMING = 8  # bytes for one of a body: a chunk of one byte has six
 _NO_CONTENT = HTTPStatus.NO_CONTENT.value
 _MOST_UNANSWERED = 16  # then nothing more is read; what one read has brought may be more
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -173,7 +175,8 @@ class Server:
         """Let each connection end when what has begun to come is answered."""
         self.is_ending = True
         for connection in list(self.connections):
-            connection.end_if_idle()
+            if connection not in self.heads:
+                connection.end_if_idle()
 
     def forget(self, connection: "Connection") -> None:
         """Wait for nothing more of a connection."""
@@ -194,7 +197,6 @@ class Connection(asyncio.Protocol):
         self.server = server
         self.peer = ""
         self._transport: asyncio.Transport
-        self._parser = httptools.HttpRequestParser(self)
         self._unanswered: deque[Request] = deque()  # in the order of their answers
         self._request: Request | None = None  # whose body comes
         self._most: int | None = 0
@@ -226,8 +228,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._parser = httptools.HttpRequestParser(self)  # each has the other until it is lost
         peer = transport.get_extra_info("peername")
-        self.peer = peer[0] if peer else ""  # it may have left already
+        address = peer[0] if peer else ""  # it may have left already
+        self.peer = address.removeprefix("::ffff:") if "." in address else address  # IPv4 by IPv6
         self.server.connections.add(self)
         self.server.idle[self] = self.server.loop.time()
 
@@ -236,13 +240,15 @@ class Connection(asyncio.Protocol):
         if not self._takes_more:
             self._read_away(len(data))
             return
-        was_in_head = self._in_head
+        head = self._headers if self._in_head else None
         try:
             self._parser.feed_data(data)
-            if self._in_head and was_in_head:
+            if self._in_head and self._headers is head:  # nothing but a part of that head
                 self._fed += len(data)
                 if self._fed > MAX_HEAD_BYTES:
                     raise _head_too_large()
+            elif self._request is not None:
+                self._bound_framing(len(data))
         except httptools.HttpParserUpgrade as upgrade:
             self._pass_over_upgrade(data[upgrade.args[0] :])
         except (httptools.HttpParserError, RefusalError) as error:
@@ -269,18 +275,21 @@ class Connection(asyncio.Protocol):
         del error
         self._is_lost = True
         self._takes_more = False
+        self._unanswered.clear()  # each of them has this one
         server = self.server
         server.connections.discard(self)
         server.forget(self)
         request, self._request = self._request, None
         if request is not None and request.reply is None:
             server.handler.abandon(request)
-        del self._parser  # each has the other
+        del self._parser
         server.room.release()
 
     # httptools' callbacks
 
     def on_message_begin(self) -> None:
+        if not self._takes_more:
+            raise _BehindTheLastError
         self._in_head = True
         self._head_left = MAX_HEAD_BYTES
         self._fed = 0
@@ -320,10 +329,15 @@ class Connection(asyncio.Protocol):
             ),
         )
         self._unanswered.append(request)
-        self._size = 0
+        self._size = self._fed = 0
         self._body = []
         self._most = self.server.handler.admit(request)
-        if headers.get("expect", "").lower() == "100-continue" and self.is_last_answer:
+        if (
+            "expect" in headers
+            and headers["expect"].lower() == "100-continue"
+            and self.is_last_answer
+            and parser.get_http_version() != "1.0"  # who would take it for the answer
+        ):
             self._transport.write(_CONTINUE)
 
     def on_body(self, part: bytes) -> None:
@@ -364,7 +378,6 @@ class Connection(asyncio.Protocol):
         while unanswered and (reply := unanswered[0].reply) is not None:
             self._transport.write(reply)
             if unanswered.popleft().is_last:
-                self._takes_more = False
                 unanswered.clear()
                 self._end()
                 return
@@ -381,7 +394,6 @@ class Connection(asyncio.Protocol):
     def end_if_idle(self) -> None:
         """End unless a request is to be answered."""
         if self._request is None and not self._unanswered:
-            self._takes_more = False
             self._end()
 
     def late(self) -> None:
@@ -398,6 +410,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         """Close it when what is written has been sent, and what is refused has been read away."""
+        self._takes_more = False
         server = self.server
         server.forget(self)
         if self._reads_away or self._transport.get_write_buffer_size():
@@ -427,6 +440,15 @@ class Connection(asyncio.Protocol):
         request = Request(self, "GET", b"/", {}, is_last=True)
         self._unanswered.append(request)
         request.answer(refusal.status, [PLAIN, *refusal.headers], f"{refusal}\n".encode())
+
+    def _bound_framing(self, size: int) -> None:
+        """Refuse a chunked body that brings far more than its bytes.
+
+        The parser keeps a trailer until it is whole, and reads over extensions of chunks.
+        """
+        self._fed += size
+        if self._fed > _MOST_FRAMING * self._size + _FRAMING_BYTES:
+            raise RefusalError(400, "the chunks or trailers are too long", CLOSE)
 
     def _read_away(self, size: int) -> None:
         self._away += size
@@ -484,6 +506,10 @@ class Connection(asyncio.Protocol):
     def _body_too_large(self) -> RefusalError:
         most = LINGER_BYTES if self._most is None else self._most
         return RefusalError(413, f"the body has more than {most:,} bytes", CLOSE)
+
+
+class _BehindTheLastError(Exception):
+    """A request behind one whose answer ends the connection."""
 
 
 class _Body:

@@ -29,6 +29,7 @@ _FILES_BESIDE_CONNECTIONS = 256
 _BACKLOG = 4_096
 _KILL_GRACE_SECONDS = 5
 _LOOK_AT_WORKERS_SECONDS = 0.5
+_BETWEEN_STARTS_SECONDS = 3.0  # of one worker: to start takes most of a second of a core
 _LOOK_SECONDS = 2.0
 
 _logger = logging.getLogger(__name__)
@@ -106,7 +107,12 @@ def _start_worker(
     worker = multiprocessing.get_context("spawn").Process(
         target=run_worker, args=(settings, connections, tls, logs, listener)
     )
-    worker.start()
+    # A SIGHUP that is passed on to a worker before it can take it would end it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        worker.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     _logger.info("a worker has been started", extra={"worker": worker.pid})
     return worker
 
@@ -129,13 +135,18 @@ def _keep_running(
         signal.signal(signal_number, lambda *_: ending.set())
     signal.signal(signal.SIGHUP, pass_on)
     workers += [start(listener) for listener in listeners]
+    started = [time.monotonic()] * len(workers)
     while not ending.wait(_LOOK_AT_WORKERS_SECONDS):
+        now = time.monotonic()
         for place, worker in enumerate(workers):
-            if not worker.is_alive():
+            if not worker.is_alive() and now >= started[place] + _BETWEEN_STARTS_SECONDS:
+                started[place] = now
                 told = {"worker": worker.pid, "exit_code": worker.exitcode}
                 _logger.error("a worker has ended", extra=told)
                 workers[place] = start(listeners[place])
     _logger.info("the workers are told to end")
+    for listener in listeners:
+        listener.close()
     pass_on(signal.SIGTERM, None)
     deadline = time.monotonic() + seconds_to_end + _KILL_GRACE_SECONDS
     for worker in workers:
@@ -154,14 +165,20 @@ def _listeners(address: str, port: int, number: int) -> list[socket.socket]:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         # Alone, to see that no other collector listens there: several may share an address.
-        socket.create_server((address, port), family=family).close()
+        _listener(family, address, port, shares=False).close()
         return [_listener(family, address, port) for _ in range(number)]
     except OSError as error:
         raise SettingError(f"{address}:{port} can't be listened to: {error}") from error
 
 
-def _listener(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    return socket.create_server((address, port), family=family, backlog=_BACKLOG, reuse_port=True)
+def _listener(
+    family: socket.AddressFamily, address: str, port: int, *, shares: bool = True
+) -> socket.socket:
+    # [::] takes IPv4, too; that is the system's habit, not Python's.
+    is_both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    return socket.create_server(
+        (address, port), family=family, backlog=_BACKLOG, reuse_port=shares, dualstack_ipv6=is_both
+    )
 
 
 def _prepare_spool(settings: CollectorSettings) -> None:

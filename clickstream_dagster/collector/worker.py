@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from clickstream_dagster.collector.http import HEAD_SECONDS, Connection, Server
+from clickstream_dagster.collector.http import HEAD_SECONDS, LINGER_SECONDS, Connection, Server
 from clickstream_dagster.collector.settings import CollectorSettings
 from clickstream_dagster.errors import SettingError
 
@@ -50,23 +50,33 @@ class TlsFiles:
 
     def __post_init__(self) -> None:
         try:
-            self.load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+            self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
         except OSError as error:
             raise SettingError(
                 f"TLS with {self.certificate} and {self.key}: {error}; write PEM files of a "
                 "certificate and its key without a password, which this user may read"
             ) from error
 
-    def load(self, context: ssl.SSLContext) -> None:
-        """Show this certificate from the next connection on. Raises OSError."""
-        context.load_cert_chain(self.certificate, self.key)
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Show what the files hold now from the next connection on.
+
+        Raises OSError, and leaves the context as it is, when they can't be read, or don't belong
+        together.
+        """
+        # Elsewhere first: a certificate without its key would leave a context with neither.
+        self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        self._load(context)
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        # An empty password: OpenSSL would ask whoever sits at the terminal.
+        context.load_cert_chain(self.certificate, self.key, password="")
 
     def context(self) -> ssl.SSLContext:
         """Give the settings of TLS 1.2 and 1.3 with this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # phones before Android 10 speak no 1.3
         context.set_alpn_protocols(["http/1.1"])
-        self.load(context)
+        self._load(context)
         return context
 
 
@@ -98,6 +108,7 @@ async def _answer(
         loop.add_signal_handler(number, ending.set)
     context = tls.context() if tls else None
     loop.add_signal_handler(signal.SIGHUP, _renew, tls, context)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # it was born with it blocked
     collector = Collector(settings, sink_of(settings.sink, settings.sink_settings), loop)
     room = asyncio.Semaphore(connections)
     server = Server(collector, loop, settings.body_seconds, room)
@@ -108,8 +119,13 @@ async def _answer(
     sys.setswitchinterval(_SWITCH_SECONDS)
     with _ticking(loop, server, collector):
         accepting = loop.create_task(_accept(listener, server, room, context))
+        accepting.add_done_callback(lambda _: ending.set())  # when it fails, another has to go on
         await ending.wait()
         accepting.cancel()
+        await asyncio.wait([accepting])
+        if not accepting.cancelled():
+            _logger.error("connections can't be taken", exc_info=accepting.exception())
+        listener.close()  # who comes now is told at once
         server.end()
         await _ended(server)
     collector.close()
@@ -152,10 +168,14 @@ async def _begin(
             client,
             ssl=context,
             ssl_handshake_timeout=HEAD_SECONDS if context else None,
+            ssl_shutdown_timeout=LINGER_SECONDS if context else None,
         )
     except OSError:  # it speaks no TLS, or has left
         if not connection.has_begun:
             room.release()
+    else:
+        if server.is_ending:
+            connection.end_if_idle()
 
 
 async def _ended(server: Server) -> None:
@@ -189,7 +209,7 @@ def _renew(tls: TlsFiles | None, context: ssl.SSLContext | None) -> None:
     if tls is None or context is None:
         return
     try:
-        tls.load(context)
+        tls.renew(context)
     except OSError as error:
         _logger.error("the certificate stays as it is", extra={"error": str(error)})
 
