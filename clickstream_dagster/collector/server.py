@@ -143,7 +143,10 @@ def _keep_running(
                 started[place] = now
                 told = {"worker": worker.pid, "exit_code": worker.exitcode}
                 _logger.error("a worker has ended", extra=told)
-                workers[place] = start(listeners[place])
+                try:
+                    workers[place] = start(listeners[place])
+                except OSError as error:  # no memory, or too many processes: the others go on
+                    _logger.error("no worker can be started", extra={"error": str(error)})
     _logger.info("the workers are told to end")
     for listener in listeners:
         listener.close()

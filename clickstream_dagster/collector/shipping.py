@@ -64,8 +64,8 @@ class Shipper:
             is_ending = self._ending.is_set()
             failures = 0 if self._ships_all() else failures + 1
             if is_ending:
-                remove_spare(self._folder.path)
                 self._sink.close()
+                remove_spare(self._folder.path)
                 return
             if failures:
                 self._ending.wait(_wait_seconds(failures))
