@@ -90,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=10, help="of each turn")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--connections", type=int, nargs="+", default=[16, 64, 256])
+    parser.add_argument("--connections", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--soak-minutes", type=float, default=0, help="instead: one long turn")
     options = parser.parse_args()
