@@ -13,6 +13,7 @@ from clickstream_dagster.resources.spark import SparkEngine
 INTERRUPTED = """
 import os, signal, time
 from clickstream_dagster.resources.spark import SparkEngine
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 with SparkEngine(engine="sail").yield_for_execution(None) as engine:
     assert engine.session.range(3).count() == 3
     os.kill(os.getpid(), signal.SIGINT)
