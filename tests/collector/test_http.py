@@ -216,6 +216,7 @@ def test_who_reads_no_answers_is_let_go(collector: RunningCollector) -> None:
         assert ends_while_sending(client)
 
 
+@pytest.mark.heavy
 def test_an_idle_connection_is_kept_and_a_slow_one_not_counted_as_idle(tmp_path: Path) -> None:
     """The time for a body begins with the body, not with the connection."""
     with running_collector(tmp_path, "--body-seconds", "6") as it, connected(it) as client:

@@ -209,6 +209,7 @@ def _kill_worker(children: Path) -> bool:
     return False
 
 
+@pytest.mark.heavy
 def test_does_not_start_a_worker_again_and_again(tmp_path: Path) -> None:
     with running_collector(tmp_path) as it:
         (it.spool / "access.json").unlink()  # without it none can start

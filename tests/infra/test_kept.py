@@ -100,6 +100,7 @@ def test_a_bucket_that_others_have_made_is_not_made(project: Project) -> None:
     assert project.stacks() == set()
 
 
+@pytest.mark.heavy
 def test_after_destroy_with_all_data_everything_is_made_anew(project: Project) -> None:
     del project.attributes["infra"]["processing"]  # moto can't take its list of subnets again
     made = project.outcomes()
