@@ -163,7 +163,8 @@ def _soak(console: Console, root: Path, script: Path, options: argparse.Namespac
     console.print(table)
     console.print(
         f"{seen.rate:,.0f} requests/s, p50 {seen.p50_ms:.1f} ms, p99 {seen.p99_ms:.1f} ms, "
-        f"{seen.refused + seen.broken} failed; acknowledged {acknowledged:,}, "
+        f"{seen.refused} refused, {seen.broken} broken or later than 2 s; "
+        f"acknowledged {acknowledged:,}, "
         f"in the sink {it.shipped():,}"
     )
 
