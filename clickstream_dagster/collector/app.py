@@ -17,13 +17,14 @@ from clickstream_dagster.collector import pixels
 from clickstream_dagster.collector.access import Access, AccessFile
 from clickstream_dagster.collector.addresses import ClientAddresses
 from clickstream_dagster.collector.bodies import decoded, text_of
-from clickstream_dagster.collector.http import CLOSE, LINGER_BYTES, PLAIN, Request
+from clickstream_dagster.collector.connections import LINGER_BYTES
 from clickstream_dagster.collector.log import Log, LogError, LogSettings
 from clickstream_dagster.collector.metrics import WorkerMetrics
 from clickstream_dagster.collector.origins import Origins
 from clickstream_dagster.collector.queries import parameters, without
 from clickstream_dagster.collector.records import Records
 from clickstream_dagster.collector.refusal import RefusalError
+from clickstream_dagster.collector.requests import CLOSE, PLAIN, Request
 from clickstream_dagster.collector.settings import CollectorSettings
 from clickstream_dagster.collector.shipping import Shipper
 from clickstream_dagster.collector.spool import take_folder
@@ -44,7 +45,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Collector:
-    """A worker's handler of requests (`http.Handler`), on one event loop.
+    """A worker's handler of requests (`requests.Handler`), on one event loop.
 
     It takes a folder of the spool, and writes and ships, until `close`.
     """

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+from clickstream_dagster.collector.requests import Headers
 from clickstream_dagster.errors import SettingError
 
 _ENTRY = re.compile(r"(https?)://(\*\.)?([a-z0-9-]+(?:\.[a-z0-9-]+)*)(:[0-9]{1,5})?", re.IGNORECASE)
@@ -14,8 +15,6 @@ _HEADERS = (
 _MAX_AGE_SECONDS = "7200"  # browsers keep a preflight's answer no longer
 _REMEMBERED = 1024
 _LONGEST_ORIGIN = 512  # a name of a host has at most 253 characters
-
-Headers = list[tuple[str, str]]
 
 
 class Origins:

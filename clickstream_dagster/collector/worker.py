@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from clickstream_dagster.collector.http import HEAD_SECONDS, LINGER_SECONDS, Connection, Server
+from clickstream_dagster.collector.connections import (
+    HEAD_SECONDS,
+    LINGER_SECONDS,
+    Connection,
+    Server,
+)
 from clickstream_dagster.collector.settings import CollectorSettings
 from clickstream_dagster.errors import SettingError
 

@@ -61,30 +61,32 @@ def names_of(resources: Iterable[Mapping[str, Any]]) -> Iterator[Name]:
 
 
 def _stream(client: Callable[[str], Any], name: str) -> bool:
-    answer = ask(
+    return _is_told(
         lambda: client("kinesis").describe_stream_summary(StreamName=name),
         "kinesis:DescribeStreamSummary",
-        {"ResourceNotFoundException": None},
+        "ResourceNotFoundException",
     )
-    return answer is not None
 
 
 def _database(client: Callable[[str], Any], name: str) -> bool:
-    answer = ask(
+    return _is_told(
         lambda: client("glue").get_database(Name=name),
         "glue:GetDatabase",
-        {"EntityNotFoundException": None},
+        "EntityNotFoundException",
     )
-    return answer is not None
 
 
 def _namespace(client: Callable[[str], Any], name: str) -> bool:
-    answer = ask(
+    return _is_told(
         lambda: client("redshift-serverless").get_namespace(namespaceName=name),
         "redshift-serverless:GetNamespace",
-        {"ResourceNotFoundException": None},
+        "ResourceNotFoundException",
     )
-    return answer is not None
+
+
+def _is_told(call: Callable[[], Any], right: str, missing: str) -> bool:
+    """Give whether AWS tells of it; `missing` is its error for what is not there."""
+    return ask(call, right, {missing: None}) is not None
 
 
 def _log_group(client: Callable[[str], Any], name: str) -> bool:

@@ -80,7 +80,7 @@ def test_the_description_names_every_status_that_it_answers() -> None:
     folder = Path(__file__).parents[2] / "clickstream_dagster" / "collector"
     refusals = {
         found
-        for file in ("app.py", "bodies.py", "http.py", "pixels.py")
+        for file in ("app.py", "bodies.py", "connections.py", "pixels.py")
         for found in re.findall(r"RefusalError\(\s*(\d{3})", (folder / file).read_text())
     }
     described = set(schema.raw_schema["paths"]["/collect"]["post"]["responses"])

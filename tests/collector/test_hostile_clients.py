@@ -13,14 +13,11 @@ import pytest
 from tests.collector.load import Load
 from tests.collector.running import QUERY, RunningCollector, records_in, running_collector
 from tests.collector.test_tls import write_certificate
+from tests.collector.wire import connected
 from tests.served import eventually
 
 EVENTS = b'[{"event_id": "e1"}]'
 HEAD = f"POST /collect?{QUERY} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n".encode()
-
-
-def connected(collector: RunningCollector) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", collector.port), timeout=30)
 
 
 def answers_others(collector: RunningCollector) -> None:

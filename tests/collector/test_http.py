@@ -1,7 +1,5 @@
 """Connections by the letter of HTTP/1.1 (RFC 9112), as they come on the wire."""
 
-import os
-import signal
 import socket
 import time
 from contextlib import suppress
@@ -9,54 +7,31 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector.load import Load, event_ids
 from tests.collector.running import QUERY, RunningCollector, running_collector
+from tests.collector.wire import (
+    BODY,
+    CHUNKED,
+    PING,
+    POST,
+    WHOLE,
+    answers,
+    connected,
+    is_closed,
+    statuses,
+    until_end,
+)
 from tests.served import eventually
 
-BODY = b'[{"event_id": "e1"}]'
-POST = f"POST /collect?{QUERY} HTTP/1.1\r\nHost: a\r\n".encode()
-WHOLE = POST + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
-CHUNKED = (
-    POST + b"Transfer-Encoding: chunked\r\n\r\n"
-    b"5\r\n" + BODY[:5] + b"\r\n" + b"%x;a=b\r\n" % len(BODY[5:]) + BODY[5:] + b"\r\n0\r\n"
+TWO_CHUNKS = (
+    CHUNKED + b"5\r\n" + BODY[:5] + b"\r\n%x;a=b\r\n" % len(BODY[5:]) + BODY[5:] + b"\r\n0\r\n"
 )
 MOST_UNREAD_BYTES = 64 << 20
-PING = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory):
     with running_collector(tmp_path_factory.mktemp("http")) as running:
         yield running
-
-
-def connected(collector: RunningCollector) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", collector.port), timeout=20)
-
-
-def answers(client: socket.socket, number: int) -> list[bytes]:
-    """Read this many answers, whole; each with its body."""
-    found: list[bytes] = []
-    left = b""
-    while len(found) < number:
-        head, end, rest = left.partition(b"\r\n\r\n")
-        size = 0
-        for line in head.split(b"\r\n"):
-            if line.lower().startswith(b"content-length:"):
-                size = int(line.partition(b":")[2])
-        if end and len(rest) >= size:
-            found.append(head + end + rest[:size])
-            left = rest[size:]
-            continue
-        more = client.recv(65_536)
-        assert more, (found, left)
-        left += more
-    assert left == b""
-    return found
-
-
-def statuses(client: socket.socket, number: int) -> list[int]:
-    return [int(answer.split()[1]) for answer in answers(client, number)]
 
 
 def ends_while_sending(client: socket.socket) -> bool:
@@ -70,13 +45,9 @@ def ends_while_sending(client: socket.socket) -> bool:
         return True
 
 
-def is_closed(client: socket.socket) -> bool:
-    return client.recv(1) == b""
-
-
 @pytest.mark.parametrize(
     "sent",
-    [WHOLE, CHUNKED + b"\r\n", CHUNKED + b"X-Trailer: 1\r\n\r\n"],
+    [WHOLE, TWO_CHUNKS + b"\r\n", TWO_CHUNKS + b"X-Trailer: 1\r\n\r\n"],
     ids=["length", "chunked", "trailer"],
 )
 def test_a_request_may_come_in_any_pieces(collector: RunningCollector, sent: bytes) -> None:
@@ -95,7 +66,7 @@ def test_requests_in_a_row_are_answered_in_their_order(collector: RunningCollect
     """`/ping` has its answer at once, what is stored has it later."""
     before = len(collector.logged())
     with connected(collector) as client:
-        client.sendall((WHOLE + PING + CHUNKED + b"\r\n") * 100 + b"GET /none HTTP/1.1\r\n\r\n")
+        client.sendall((WHOLE + PING + TWO_CHUNKS + b"\r\n") * 100 + b"GET /none HTTP/1.1\r\n\r\n")
         found = answers(client, 301)
     assert [int(answer.split()[1]) for answer in found] == [200] * 300 + [404]
     assert [b"timestamp" in answer for answer in found[:300]] == [False, True, False] * 100
@@ -227,51 +198,94 @@ def test_an_idle_connection_is_kept_and_a_slow_one_not_counted_as_idle(tmp_path:
         assert statuses(client, 1) == [200]
 
 
-def workers_of(collector: RunningCollector) -> list[int]:
-    children = f"/proc/{collector.process.pid}/task/{collector.process.pid}/children"
-    found = [int(pid) for pid in Path(children).read_text().split()]
-    return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
-def test_a_worker_that_dies_has_a_successor_and_nothing_acknowledged_is_lost(
-    tmp_path: Path,
+@pytest.mark.parametrize("endless", [b"2\r\n[]\r\n0\r\nX-A: ", b"2\r\n[]\r\n0\r\nX-", b"2;"])
+def test_refuses_trailers_and_extensions_without_an_end(
+    collector: RunningCollector, endless: bytes
 ) -> None:
-    with running_collector(tmp_path, workers=2) as it:
-        first = workers_of(it)
-        assert len(first) == 2
-        with Load(it.port, clients=4) as load:
-            time.sleep(1)
-            os.kill(first[0], signal.SIGKILL)
-            eventually(lambda: len(set(workers_of(it)) - set(first)) == 1, 20, it.log.read_text)
-            eventually(lambda: it.send(BODY).status == 200, 20, it.log.read_text)
-            time.sleep(1)
-        assert "a worker has ended" in it.log.read_text()
-        kept = event_ids(it.records())
-    assert set(load.acknowledged) - set(kept) == set()
+    """The parser keeps the part of a trailer that it has, and copies it with each read."""
+    sent = 0
+    with connected(collector) as client:
+        client.sendall(CHUNKED + endless)
+        with suppress(OSError):
+            while sent < 64 << 20:
+                sent += client.send(b"a" * 65_536)
+    assert sent < 16 << 20
+    assert collector.send(BODY).status == 200
 
 
-def test_requests_on_their_way_are_answered_before_the_end(tmp_path: Path) -> None:
-    with running_collector(tmp_path) as it, connected(it) as busy, connected(it) as idle:
-        busy.sendall(WHOLE[:-1])
-        idle.sendall(PING)
-        answers(idle, 1)
-        time.sleep(0.3)
-        it.process.send_signal(signal.SIGTERM)
-        assert is_closed(idle)
-        busy.sendall(WHOLE[-1:])
-        (answer,) = answers(busy, 1)
-        assert b" 200 " in answer
-        assert b"connection: close" in answer
-        assert it.process.wait(30) == 0
+def test_takes_a_body_in_chunks_of_one_byte(collector: RunningCollector) -> None:
+    body = b'["' + b"a" * 300_000 + b'"]'
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    with connected(collector) as client:
+        client.sendall(CHUNKED + chunks + b"0\r\n\r\n")
+        assert client.recv(1_000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_does_not_count_a_body_as_the_head_behind_it(collector: RunningCollector) -> None:
+    """A read that ends one head, brings its body of 100 KB, and begins another head."""
+    body = b'["' + b"a" * 100_000 + b'"]'
+    first = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with connected(collector) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.sendall(first[:50])
+        time.sleep(0.2)  # for a read of its own
+        client.sendall(first[50:] + WHOLE[:50])
+        assert client.recv(1_000).startswith(b"HTTP/1.1 200 ")
+        client.sendall(WHOLE[50:])
+        assert client.recv(1_000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_takes_nothing_behind_a_last_request_of_http_1_0(tmp_path: Path) -> None:
+    """Its answer says that the connection ends: what follows would be kept without an answer."""
+    first = WHOLE.replace(b"HTTP/1.1\r\n", b"HTTP/1.0\r\nConnection: keep-alive\r\n")
+    with running_collector(tmp_path) as it:
+        with connected(it) as client:
+            client.sendall(first + WHOLE * 3)
+            assert until_end(client).count(b"HTTP/1.1 200 ") == 1
         assert len(it.records()) == 1
 
 
-def test_two_collectors_do_not_share_an_address(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    with (
-        running_collector(tmp_path / "one") as first,
-        pytest.raises(AssertionError, match="can't be listened to"),
-        running_collector(tmp_path / "two", "--listen", f"127.0.0.1:{first.port}"),
-    ):
-        pass
+def test_tells_no_client_of_http_1_0_to_continue(collector: RunningCollector) -> None:
+    request = WHOLE.replace(b"HTTP/1.1\r\n", b"HTTP/1.0\r\nExpect: 100-continue\r\n")
+    with connected(collector) as client:
+        client.sendall(request)
+        assert until_end(client).startswith(b"HTTP/1.1 200 ")
+
+
+def test_every_end_of_a_body_gives_its_memory_back(tmp_path: Path) -> None:
+    """A chunked body is admitted with all that it may have: here there is room for one."""
+    upgrade = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+    offered = POST + upgrade + b"Transfer-Encoding: chunked\r\n\r\n"
+    whole = b"2\r\n[]\r\n0\r\n\r\n"
+    too_large = b"180000\r\n" + bytes(0x180000) + b"\r\n0\r\n\r\n"
+    ends = {
+        "whole": (whole, b" 200 "),
+        "left": (b"2\r\n[", b""),
+        "damaged": (b"2\r\n[]zz", b" 400 "),
+        "no size": (b"zz\r\n", b" 400 "),
+        "too large": (too_large, b" 413 "),
+        "endless": (b"500000\r\n" + bytes(0x500000), b" 413 "),
+        "trailer": (b"2\r\n[]\r\n0\r\nbad trailer\r\n\r\n", b" 400 "),
+        "late": (b"2\r\n[", b" 408 "),
+    }
+    options = ("--reading-mb", "1", "--body-kb", "1024", "--body-seconds", "1")
+    with running_collector(tmp_path, *options) as it:
+        for head in (CHUNKED, offered):
+            for name, (body, status) in ends.items():
+                with connected(it) as client:
+                    with suppress(OSError):  # it is not read to its end
+                        client.sendall(head + body)
+                    if name == "left":
+                        client.shutdown(socket.SHUT_WR)
+                        assert until_end(client) == b""
+                    else:
+                        with suppress(ConnectionResetError):
+                            answer = client.recv(1_000)
+                            assert status in answer, (name, answer)
+
+                def takes_another() -> bool:
+                    with connected(it) as other:
+                        other.sendall(CHUNKED + whole)
+                        return b" 200 " in other.recv(1_000)
+
+                eventually(takes_another, 10, it.log.read_text)

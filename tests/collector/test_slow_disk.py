@@ -13,8 +13,8 @@ import pytest
 from clickstream_dagster.collector.access import Access, AccessFile
 from clickstream_dagster.collector.app import Collector
 from clickstream_dagster.collector.bodies import MAX_DECODED_BYTES
-from clickstream_dagster.collector.http import Request
 from clickstream_dagster.collector.log import MAX_WAITING_BYTES
+from clickstream_dagster.collector.requests import Request
 from clickstream_dagster.collector.settings import CollectorSettings
 from clickstream_dagster.collector.sinks.directory import DirectorySink
 from clickstream_dagster.collector.sinks.settings import SinkSettings

@@ -17,6 +17,7 @@ from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult
 
 from tests.infra.change_sets import changes_of
+from tests.infra.moto_gaps import Made
 
 _STACK = "AWS::CloudFormation::Stack"
 _SECONDS_TO_BEGIN = 0.2
@@ -272,19 +273,10 @@ def _retained(template: dict[str, Any]) -> dict[str, Any]:
     return json.loads(text.replace('"RetainExceptOnCreate"', '"Retain"'))
 
 
-class _Anything(CloudFormationModel):
+class _Anything(Made):
     """A resource of a type that moto does not know: it has a name, and each attribute."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @property
-    def physical_resource_id(self) -> str:
-        return self.name
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        return "Anything"
+    type = "Anything"
 
     @classmethod
     def has_cfn_attr(cls, attr: str) -> bool:
@@ -298,16 +290,3 @@ class _Anything(CloudFormationModel):
         cls, resource_name: str, cloudformation_json: Any, *arguments: Any, **options: Any
     ) -> "_Anything":
         return cls(resource_name)
-
-    @classmethod
-    def update_from_cloudformation_json(
-        cls, original_resource: "_Anything", *arguments: Any, **options: Any
-    ) -> "_Anything":
-        return original_resource
-
-    @classmethod
-    def delete_from_cloudformation_json(cls, *arguments: Any, **options: Any) -> None:
-        return None
-
-    def delete(self, account_id: str, region: str) -> None:
-        return None

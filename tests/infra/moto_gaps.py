@@ -30,7 +30,7 @@ def without_gaps() -> Iterator[None]:
         yield
 
 
-class _Made(CloudFormationModel):
+class Made(CloudFormationModel):
     """A resource of which moto's CloudFormation knows nothing but what `Ref` gives."""
 
     type = ""
@@ -48,8 +48,8 @@ class _Made(CloudFormationModel):
 
     @classmethod
     def update_from_cloudformation_json(
-        cls, original_resource: "_Made", *arguments: Any, **options: Any
-    ) -> "_Made":
+        cls, original_resource: "Made", *arguments: Any, **options: Any
+    ) -> "Made":
         return original_resource
 
     @classmethod
@@ -60,7 +60,7 @@ class _Made(CloudFormationModel):
         return None
 
 
-class _Secret(_Made):
+class _Secret(Made):
     """A secret: `Ref` gives its ARN."""
 
     type = "AWS::SecretsManager::Secret"
@@ -79,7 +79,7 @@ class _Secret(_Made):
         )
 
 
-class _Database(_Made):
+class _Database(Made):
     """A database of Glue, which can be made once."""
 
     type = "AWS::Glue::Database"
@@ -101,7 +101,7 @@ class _Database(_Made):
         glue_backends[account_id][region].delete_database(self.name)
 
 
-class _Application(_Made):
+class _Application(Made):
     """An application of EMR Serverless, which nothing but its being there is told of."""
 
     type = "AWS::EMRServerless::Application"
@@ -132,4 +132,4 @@ class _Application(_Made):
         return cls(made.id)
 
 
-_GAPS: dict[str, type[_Made]] = {one.type: one for one in (_Secret, _Database, _Application)}
+_GAPS: dict[str, type[Made]] = {one.type: one for one in (_Secret, _Database, _Application)}

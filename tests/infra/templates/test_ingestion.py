@@ -8,7 +8,7 @@ import pytest
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
 
-from clickstream_dagster.collector.http import HEAD_SECONDS
+from clickstream_dagster.collector.connections import HEAD_SECONDS
 from clickstream_dagster.infra.module import Part
 from clickstream_dagster.infra.template import Template, write
 from tests.infra.templates.deployed import Network, deployed, known_part, made, network, template_of
