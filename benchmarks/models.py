@@ -58,7 +58,8 @@ SOUND = {
         f"select distinct {_SESSION} from seed.{{view}} where session_id is not null",
         f"select {_SESSION} from demo.{{view}} where session_id != '#'",
     ),
-    # Neighbours in one millisecond come in any order there, and web pages are no screens.
+    # Neighbours in one millisecond come in any order there, and web pages are no screens. Events of
+    # one millisecond have one rank there: rows with ranks behind them are other ones.
     "clickstream_path_view": (
         f"select {_PATH} from seed.{{view}} where session_id is not null",
         f"select {_PATH} from demo.{{view}} where session_id != '#'",
