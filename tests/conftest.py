@@ -76,6 +76,9 @@ class ArrivalQueue:
 def s3_endpoint():
     from moto.server import ThreadedMotoServer
 
+    from tests.emr_edge import add_dashboard
+
+    add_dashboard()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

@@ -76,25 +76,30 @@ class Emr:
             job_run.run.state = state
 
 
+def add_dashboard() -> None:
+    """Give moto the dashboard, which the client asks for; before its server is first asked.
+
+    The server works out its addresses with the first request to a service, of whatever test.
+    """
+    from moto.core.responses import ActionResult
+    from moto.emrserverless import urls
+    from moto.emrserverless.responses import EMRServerlessResponse
+
+    def get_dashboard_for_job_run(self: Any) -> ActionResult:
+        return ActionResult({"url": "https://dashboard.example"})
+
+    jobs = "{0}/applications/(?P<applicationId>[^/]+)/jobruns/(?P<jobRunId>[^/]+)"
+    urls.url_paths[f"{jobs}/dashboard$"] = EMRServerlessResponse.dispatch
+    EMRServerlessResponse.get_dashboard_for_job_run = get_dashboard_for_job_run
+
+
 @contextmanager
 def emr_application() -> Iterator[Emr]:
     """Give a Spark application on the moto server that the environment names."""
     import boto3
-    from moto.core.responses import ActionResult
-    from moto.emrserverless import urls
     from moto.emrserverless.models import EMRServerlessBackend, emrserverless_backends
-    from moto.emrserverless.responses import EMRServerlessResponse
 
-    jobs = "{0}/applications/(?P<applicationId>[^/]+)/jobruns/(?P<jobRunId>[^/]+)"
-    with pytest.MonkeyPatch.context() as patch:
-        # What moto lacks: the dashboard, which the client asks for, and runs that take time.
-        patch.setitem(urls.url_paths, f"{jobs}/dashboard$", EMRServerlessResponse.dispatch)
-        patch.setattr(
-            EMRServerlessResponse,
-            "get_dashboard_for_job_run",
-            lambda self: ActionResult({"url": "https://dashboard.example"}),
-            raising=False,
-        )
+    with pytest.MonkeyPatch.context() as patch:  # runs take time
         client = boto3.client("emr-serverless")
         application = client.create_application(
             name="clickstream", releaseLabel="emr-7.9.0", type="SPARK"
