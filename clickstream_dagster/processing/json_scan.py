@@ -34,6 +34,8 @@ ABSENT, FOUND, OTHER = range(3)
 """What `integers` found: nothing, a whole number of 64 bits, or another number."""
 
 _FIRST_SLOTS = 4_096
+# What events have, or more; there is room for others as soon as they turn up.
+_BYTES_A_NODE = 16
 # A key that finds no slot near its own gets a number of its own: many keys that were made to
 # collide cost little. Whoever looks keys up must look at all of them.
 _MOST_PROBES = 64
@@ -189,15 +191,6 @@ def _behind_scalar(data, place, stop):
 
 
 @compiled
-def most_nodes(data, texts):
-    """Give a number of nodes that so many texts in `data` can't exceed."""
-    count = texts
-    for sign in data:
-        count += (sign == _COMMA) | (sign == _OPEN_OBJECT) | (sign == _OPEN_ARRAY)
-    return count
-
-
-@compiled
 def _twice(values):
     more = np.empty(2 * len(values), values.dtype)
     more[: len(values)] = values
@@ -218,7 +211,7 @@ def _more_slots(hashes, keys, size):
 
 
 @compiled
-def scan(data, offsets, capacity, most_depth, seed):
+def scan(data, offsets, most_depth, seed):
     """Read the texts that lie in `data` between `offsets`.
 
     Gives for each text its fault (OK, NOT_JSON, TOO_DEEP) and its root node (-1 without one); for
@@ -227,6 +220,7 @@ def scan(data, offsets, capacity, most_depth, seed):
     holds escapes.
     """
     texts = len(offsets) - 1
+    capacity = texts + (offsets[-1] - offsets[0]) // _BYTES_A_NODE + 1
     fault = np.zeros(texts, np.uint8)
     root = np.full(texts, -1, np.int32)
     kind = np.empty(capacity, np.uint8)
@@ -249,9 +243,13 @@ def scan(data, offsets, capacity, most_depth, seed):
         if text == texts:
             break
         # The loop over bytes is quick because its arrays are always the same; these were full.
-        key_start, key_stop = _twice(key_start), _twice(key_stop)
-        key_escaped, hashes = _twice(key_escaped), _twice(hashes)
-        slots = _more_slots(hashes, keys, 2 * len(slots))
+        if keys == len(hashes):
+            key_start, key_stop = _twice(key_start), _twice(key_stop)
+            key_escaped, hashes = _twice(key_escaped), _twice(hashes)
+            slots = _more_slots(hashes, keys, 2 * len(slots))
+        else:
+            kind, start, stop = _twice(kind), _twice(start), _twice(stop)
+            behind, key = _twice(behind), _twice(key)
     return (
         fault,
         root,
@@ -271,7 +269,7 @@ def _scan_some(
     data, offsets, text, nodes, keys, seed, fault, root, kind, start, stop, behind, key,
     key_start, key_stop, key_escaped, hashes, slots, open_nodes,
 ):  # fmt: skip
-    """Read from `text` on; give the text that is next, as soon as there is no room for its keys."""
+    """Read from `text` on; give the text that is next, as soon as there is no room for it."""
     mask = np.uint64(len(slots) - 1)
     most_depth = len(open_nodes)
     while text < len(fault):
@@ -325,6 +323,8 @@ def _scan_some(
                 place = _behind_blanks(data, place + 1, end)
                 if place >= end:
                     break
+            if nodes == len(kind):
+                return text, first, keys
             node = nodes
             nodes += 1
             key[_at(node)] = this_key
@@ -653,14 +653,3 @@ def integers(data, kind, start, stop, nodes, of_strings):
         ):
             state[n] = OTHER
     return values, state
-
-
-@compiled
-def begin_with(data, kind, start, stop, nodes, sign):
-    """Mark the nodes that are strings and begin with a byte."""
-    found = np.zeros(len(nodes), np.bool_)
-    for n in range(len(nodes)):
-        node = nodes[n]
-        if node >= 0 and (kind[_at(node)] == STRING or kind[_at(node)] == ESCAPED):
-            found[n] = start[_at(node)] < stop[_at(node)] and data[start[_at(node)]] == sign
-    return found

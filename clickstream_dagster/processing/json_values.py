@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clickstream_dagster.processing import json_scan
+from clickstream_dagster.processing import json_marks, json_scan
 from clickstream_dagster.processing.json_scan import ARRAY, FOUND, OBJECT, OTHER
 from clickstream_dagster.processing.limits import MAX_DEPTH
 
@@ -52,7 +52,6 @@ class JsonBatch:
         ) = json_scan.scan(
             self._data,
             offsets,
-            json_scan.most_nodes(self._data[offsets[0] : offsets[-1]], len(texts)),
             MAX_DEPTH,
             _SEED,
         )
@@ -119,30 +118,19 @@ class JsonBatch:
 
     def is_object(self, nodes: np.ndarray) -> np.ndarray:
         """Mark the nodes that are objects."""
-        return self._is(nodes, OBJECT)
+        return json_marks.of_kind(self._kind, nodes, OBJECT)
 
     def is_array(self, nodes: np.ndarray) -> np.ndarray:
         """Mark the nodes that are arrays."""
-        return self._is(nodes, ARRAY)
-
-    def _is(self, nodes: np.ndarray, kind: int) -> np.ndarray:
-        if len(self._kind) == 0:
-            return np.full(len(nodes), False)
-        return (nodes >= 0) & (self._kind[nodes] == kind)
+        return json_marks.of_kind(self._kind, nodes, ARRAY)
 
     def is_missing(self, nodes: np.ndarray) -> np.ndarray:
         """Mark what is not there, null, or an empty string."""
-        if len(self._kind) == 0:
-            return np.full(len(nodes), True)
-        kind = self._kind[nodes]
-        is_empty = (kind == json_scan.STRING) & (self._start[nodes] == self._stop[nodes])
-        return (nodes < 0) | (kind == json_scan.NULL) | is_empty
+        return json_marks.missing(self._kind, self._start, self._stop, nodes)
 
     def is_longer(self, nodes: np.ndarray, characters: int) -> np.ndarray:
         """Mark the values whose text has more characters."""
-        if len(self._kind) == 0:
-            return np.full(len(nodes), False)
-        longer = (nodes >= 0) & (self._stop[nodes] - self._start[nodes] > characters)
+        longer = json_marks.longer(self._start, self._stop, nodes, characters)
         # Bytes are an upper bound; few values come near.
         places = np.flatnonzero(longer)
         if len(places):
@@ -156,9 +144,7 @@ class JsonBatch:
 
     def has_key(self, nodes: np.ndarray, wanted: pa.BooleanArray) -> np.ndarray:
         """Mark the members whose key is wanted; `wanted` is parallel to `keys`."""
-        if len(self.keys) == 0:
-            return np.full(len(nodes), False)
-        return np.asarray(wanted)[self._key[nodes]]
+        return json_marks.with_key(self._key, nodes, np.asarray(wanted))
 
     def keys_of(self, nodes: np.ndarray) -> pa.StringArray:
         """Give the key of each member."""
@@ -196,7 +182,7 @@ class JsonBatch:
 
     def begin_with(self, nodes: np.ndarray, sign: str) -> np.ndarray:
         """Mark the values that are strings and begin with an ASCII character."""
-        return json_scan.begin_with(
+        return json_marks.begin_with(
             self._data, self._kind, self._start, self._stop, nodes, ord(sign)
         )
 

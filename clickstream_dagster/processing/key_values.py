@@ -97,33 +97,36 @@ class KeyValues:
         have a million. `value_of` gives the nodes of the values where those are not the members
         themselves.
         """
-        nodes, rows = self.nodes, self.rows
+        json, nodes = self._json, self.nodes
         values = nodes if value_of is None else value_of(nodes)
-        excess = np.arange(len(nodes)) - self._offsets[rows] >= limits.members
-        has_excess = np.diff(self._offsets) > limits.members
-        keys = self._json.keys
-        long_value = self._json.is_longer(values, limits.value_characters)
+        long_value = json.is_longer(values, limits.value_characters)
         if long_value.any():
-            is_preset = self._json.has_key(nodes, pc.starts_with(keys, "_"))
-            long_value &= ~is_preset | self._json.is_longer(values, limits.preset_value_characters)
-        names_too_long = pc.greater(pc.utf8_length(keys), limits.name_characters)
-        names_invalid = pc.invert(pc.match_substring_regex(keys, limits.name))
-        reasons = np.full(len(nodes), None, object)
-        # The last reason that applies counts.
-        for breaks, reason in (
-            ((values < 0) & ~self._json.is_missing(nodes), limits.no_value),
+            is_preset = json.has_key(nodes, pc.starts_with(json.keys, "_"))
+            long_value &= ~is_preset | json.is_longer(values, limits.preset_value_characters)
+        names_too_long = pc.greater(pc.utf8_length(json.keys), limits.name_characters)
+        names_invalid = pc.invert(pc.match_substring_regex(json.keys, limits.name))
+        checks = (
+            ((values < 0) & ~json.is_missing(nodes), limits.no_value),
             (long_value, limits.value_too_long),
-            (self._json.has_key(nodes, names_invalid), limits.invalid_name),
-            (self._json.has_key(nodes, names_too_long), limits.name_too_long),
-        ):
-            if breaks.any():
-                reasons[breaks] = reason
-        broken = np.not_equal(reasons, None) & ~excess
+            (json.has_key(nodes, names_invalid), limits.invalid_name),
+            (json.has_key(nodes, names_too_long), limits.name_too_long),
+        )
+        # The number of the last check that applies, from 1.
+        failed = np.zeros(len(nodes), np.uint8)
+        for number, (breaks, _) in enumerate(checks, 1):
+            failed[breaks] = number
+        has_excess = np.diff(self._offsets) > limits.members
+        if not (failed.any() or has_excess.any()):
+            return self, Discarded.of(nodes, failed > 0, "")
+        rows = self.rows
+        excess = np.arange(len(nodes)) - self._offsets[rows] >= limits.members
+        broken = (failed > 0) & ~excess
+        reasons = np.array([None, *(reason for _, reason in checks)], object)
         whole = Discarded.of(self._owners, has_excess, limits.too_many)
         return self._kept(~(broken | excess)), Discarded(
             np.concatenate([nodes[broken], whole.nodes]),
             np.concatenate([rows[broken], whole.rows]),
-            np.concatenate([reasons[broken], whole.reasons]),
+            np.concatenate([reasons[failed[broken]], whole.reasons]),
         )
 
     def typed(self) -> dict[str, pa.Array]:
