@@ -210,6 +210,17 @@ def test_many_different_keys_are_all_found() -> None:
     assert sorted(set(batch.keys.to_pylist())) == sorted(set(keys))
 
 
+def test_there_is_room_for_as_many_values_as_turn_up() -> None:
+    values = [list(range(10))] * 2_000
+    batch = read("[0]", json.dumps(values, separators=(",", ":")), '{"a":1}')
+    assert batch.faults.tolist() == [json_scan.OK] * 3
+    elements, offsets = batch.elements(batch.roots)
+    assert offsets.tolist() == [0, 1, 2_001, 2_001]
+    numbers, _ = batch.elements(elements)
+    assert batch.integers(numbers).to_pylist() == list(range(10)) * 2_000
+    assert batch.integers(batch.fields(batch.roots, ("a",))["a"]).to_pylist() == [None, None, 1]
+
+
 def test_keys_that_were_made_to_collide_are_still_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     seed = np.uint64(7)
     monkeypatch.setattr(json_values, "_SEED", seed)
