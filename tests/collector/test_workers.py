@@ -12,7 +12,7 @@ import pytest
 from clickstream_dagster.collector.server import _listeners
 from clickstream_dagster.errors import SettingError
 from tests.collector.load import Load, event_ids
-from tests.collector.running import RunningCollector, records_in, running_collector
+from tests.collector.running import RunningCollector, records_in, refusal_to_run, running_collector
 from tests.collector.wire import BODY, PING, WHOLE, answers, connected, is_closed, until_end
 from tests.served import eventually, free_port
 
@@ -63,12 +63,20 @@ def test_requests_on_their_way_are_answered_before_the_end(tmp_path: Path) -> No
 def test_two_collectors_do_not_share_an_address(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    with (
-        running_collector(tmp_path / "one") as first,
-        pytest.raises(AssertionError, match="can't be listened to"),
-        running_collector(tmp_path / "two", "--listen", f"127.0.0.1:{first.port}"),
-    ):
-        pass
+    with running_collector(tmp_path / "one") as first:
+        told = refusal_to_run(tmp_path / "two", "--listen", f"127.0.0.1:{first.port}")
+        assert "can't be listened to" in told
+
+
+def test_ships_with_less_priority_than_it_answers_however_little_it_has(tmp_path: Path) -> None:
+    with running_collector(tmp_path, before=("nice", "-n", "3")) as it:
+        own = os.getpriority(os.PRIO_PROCESS, it.process.pid)
+        (worker,) = workers_of(it)
+        threads = [int(task.name) for task in Path(f"/proc/{worker}/task").iterdir()]
+        found = {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
+        assert found == {own, min(own + 5, 19)}
+        it.send(BODY)
+        assert len(it.records()) == 1
 
 
 def test_lets_a_head_come_to_its_end_while_it_ends(tmp_path: Path) -> None:
