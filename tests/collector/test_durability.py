@@ -182,7 +182,7 @@ def test_ends_in_time_when_the_sink_is_out_of_reach(tmp_path) -> None:
 def test_ships_all_before_it_ends(tmp_path) -> None:
     with running_collector(tmp_path, workers=2) as it:
         with Load(it.port) as load:
-            time.sleep(1)
+            load.until(100)
         assert it.stop() == 0
 
     all_arrived(load.acknowledged, records_in(tmp_path / "raw"))
@@ -220,7 +220,7 @@ def test_workers_end_with_a_main_process_that_is_killed(tmp_path) -> None:
 
 def test_answers_everything_that_is_on_its_way_when_it_ends(tmp_path) -> None:
     with running_collector(tmp_path) as it, Load(it.port) as load:
-        time.sleep(0.5)
+        load.until(100)
         it.stop()
 
     all_arrived(load.acknowledged, records_in(tmp_path / "raw"))
@@ -246,7 +246,7 @@ def test_answers_a_request_whose_body_is_on_its_way_when_it_is_told_to_end(tmp_p
 def test_ships_what_a_worker_has_left_that_does_not_come_back(tmp_path) -> None:
     with running_collector(tmp_path, workers=3) as it:
         with Load(it.port, clients=12) as load:
-            time.sleep(0.5)
+            load.until(100)
         it.kill()
 
     with running_collector(tmp_path, workers=1) as it:
@@ -259,7 +259,7 @@ def test_ships_what_a_worker_has_left_that_does_not_come_back(tmp_path) -> None:
 def test_survives_the_death_of_its_processes_without_syncing(tmp_path, sync: str) -> None:
     with running_collector(tmp_path, "--sync", sync) as it:
         with Load(it.port) as load:
-            time.sleep(0.5)
+            load.until(100)
         it.kill()
 
     with running_collector(tmp_path) as it:
@@ -311,15 +311,13 @@ def test_two_collectors_on_one_spool_lose_nothing_when_both_are_killed(tmp_path)
         Load(first.port, clients=2) as one,
         Load(second.port, clients=2) as other,
     ):
-        time.sleep(0.5)
+        one.until(30)
         first.kill()
-        eventually(lambda: other.acknowledged, 20)
+        other.until(30)
         second.kill()
     with running_collector(tmp_path) as it:
         records = it.records()
 
-    assert one.acknowledged
-    assert other.acknowledged
     all_arrived(one.acknowledged + other.acknowledged, records)
 
 
