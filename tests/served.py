@@ -3,7 +3,9 @@
 import os
 import signal
 import socket
+import socketserver
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -12,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SECONDS_TO_START = 120
-_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_LOOKS = 0.1
 
 
 def free_port() -> int:
@@ -55,6 +57,22 @@ def served_dagster(
         yield address
     finally:
         _end_session(process)
+
+
+@contextmanager
+def in_a_thread(server: socketserver.BaseServer) -> Iterator[str]:
+    """Serve in a thread of this process for the length of a block; give the address."""
+    with server:
+        # The pause is how long the end of a server without requests takes.
+        thread = threading.Thread(
+            target=server.serve_forever, args=(_SECONDS_BETWEEN_LOOKS,), daemon=True
+        )
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def eventually(

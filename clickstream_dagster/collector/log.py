@@ -21,7 +21,6 @@ MAX_WAITING_BYTES = 32 << 20
 """Lines that wait for the disk; more are refused, so that a slow disk can't fill the memory."""
 
 _LOOK_SECONDS = 1.0
-_SYNC_INTERVAL_SECONDS = 1.0
 
 _logger = logging.getLogger(__name__)
 

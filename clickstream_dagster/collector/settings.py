@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from clickstream_dagster.batches.objects import S3_SCHEME
-from clickstream_dagster.collector.addresses import PRIVATE_NETWORKS
+from clickstream_dagster.collector.addresses import PRIVATE_NETWORKS, ClientAddresses
 from clickstream_dagster.collector.log import Sync
 from clickstream_dagster.collector.sinks.settings import SinkSettings
 from clickstream_dagster.collector.tokens import OidcSettings
@@ -53,6 +53,7 @@ class ProjectSettings:
 
     def __post_init__(self) -> None:
         require_path(self.path)
+        ClientAddresses(self.trusted_proxies)
         # The seed's least age is of S3: a directory and streams are cheap to write to more often.
         fastest = MIN_SEGMENT_SECONDS if self.sink.startswith(S3_SCHEME) else 1
         _check("segment size", self.segment_bytes, MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES, "bytes")

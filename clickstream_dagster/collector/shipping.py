@@ -22,7 +22,7 @@ from clickstream_dagster.errors import ClickstreamError
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 30.0
-_NICE = 5  # compression lets requests go first, and still gets its share of a busy machine
+_NICER = 5  # compression lets requests go first, and still gets its share of a busy machine
 
 _logger = logging.getLogger(__name__)
 
@@ -57,7 +57,10 @@ class Shipper:
 
     def _run(self) -> None:
         if sys.platform == "linux":  # where a thread has a priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            thread = threading.get_native_id()
+            # More than it has: only root may take less, and the collector may be nice already.
+            nice = os.getpriority(os.PRIO_PROCESS, thread) + _NICER
+            os.setpriority(os.PRIO_PROCESS, thread, nice)
         failures = 0
         while True:
             self._wake.clear()  # first: drain sets the other one before it

@@ -7,14 +7,12 @@ import dagster as dg
 from pydantic import Field, field_validator
 
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
+from clickstream_dagster.components.fields import describe
 
 if TYPE_CHECKING:
     from clickstream_dagster.assets.project import Project
     from clickstream_dagster.resources.athena import AthenaWarehouse
     from clickstream_dagster.warehouses.athena.work_group import WorkGroup
-
-# In a derived model, a description of a field with a default is kept only by its resolver.
-describe = dg.Resolver.default
 
 
 class Athena(dg.Model, dg.Resolvable):

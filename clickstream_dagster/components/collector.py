@@ -12,8 +12,8 @@ from clickstream_dagster.collector.log import Sync
 from clickstream_dagster.collector.origins import Origins
 from clickstream_dagster.collector.settings import MB, ProjectSettings, require_path
 from clickstream_dagster.collector.tokens import OidcSettings
+from clickstream_dagster.components.fields import describe
 from clickstream_dagster.components.sink import Sink
-from clickstream_dagster.components.sources import describe
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.resources.collector import ProjectCollector
 

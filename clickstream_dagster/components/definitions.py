@@ -5,12 +5,10 @@ from typing import Annotated
 import dagster as dg
 from pydantic import Field, model_validator
 
+from clickstream_dagster.components.fields import describe
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.resources.definitions import Definitions, Weekday
 from clickstream_dagster.resources.funnels import funnels_of
-
-# In a derived model, a description of a field with a default is kept only by its resolver.
-describe = dg.Resolver.default
 
 _DEFAULT = Definitions()
 

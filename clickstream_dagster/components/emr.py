@@ -8,14 +8,12 @@ from pydantic import Field, field_validator, model_validator
 
 from clickstream_dagster.batches.objects import S3_SCHEME
 from clickstream_dagster.batches.s3 import S3Access, checked_endpoint
+from clickstream_dagster.components.fields import describe
 from clickstream_dagster.components.sources import S3
 from clickstream_dagster.emr.capacity import DEFAULT_PRESET, DISK_GB, PRESETS, Capacity
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.resources.emr_serverless import EmrServerlessEngine
 from clickstream_dagster.resources.stack_outputs import StackOutputs
-
-# In a derived model, a description of a field with a default is kept only by its resolver.
-describe = dg.Resolver.default
 
 _ROLE = re.compile(r"arn:[\w-]+:iam::\d{12}:role/.+")
 _APPLICATION = re.compile(r"[0-9a-z]{1,64}")

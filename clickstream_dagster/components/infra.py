@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import dagster as dg
 from pydantic import BaseModel, Field
 
+from clickstream_dagster.components.fields import describe
 from clickstream_dagster.components.infra_data import (
     InfraNetwork,
     InfraObservability,
@@ -14,7 +15,6 @@ from clickstream_dagster.components.infra_data import (
     InfraRedshift,
     InfraStorage,
 )
-from clickstream_dagster.components.infra_fields import describe
 from clickstream_dagster.components.infra_ingestion import (
     InfraArrivals,
     InfraIngestion,

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import dagster as dg
 from pydantic import Field
 
-from clickstream_dagster.components.infra_fields import describe, number
+from clickstream_dagster.components.fields import describe
+from clickstream_dagster.components.infra_fields import number
 
 
 class InfraNetwork(dg.Model, dg.Resolvable):

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 import dagster as dg
 
-from clickstream_dagster.components.infra_fields import describe, number
+from clickstream_dagster.components.fields import describe
+from clickstream_dagster.components.infra_fields import number
 
 
 class InfraIngestion(dg.Model, dg.Resolvable):

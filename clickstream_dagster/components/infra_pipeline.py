@@ -16,13 +16,13 @@ from clickstream_dagster.infra.modules import artifacts_of, modules_of
 from clickstream_dagster.infra.settings import AthenaBlock, EmrBlock, Pipeline, RedshiftBlock
 
 if TYPE_CHECKING:
-    from clickstream_dagster.components.project import ClickstreamProject
+    from clickstream_dagster.components.project_yaml import ProjectYaml
 
 _WINDOWS_LOOKED_AT = 200
 """Ticks of cron that are closer than an hour's are so in the first hours of a pattern already."""
 
 
-def pipeline_of(project: "ClickstreamProject") -> Pipeline:
+def pipeline_of(project: "ProjectYaml") -> Pipeline:
     """Give what the other blocks of the YAML say."""
     s3 = project.s3.access()
     raw, lake = project.place(project.raw, "raw"), project.place(project.lake, "lake")
@@ -56,7 +56,7 @@ def pipeline_of(project: "ClickstreamProject") -> Pipeline:
     )
 
 
-def infrastructure_of(project: "ClickstreamProject") -> Infrastructure | None:
+def infrastructure_of(project: "ProjectYaml") -> Infrastructure | None:
     """Give the modules that the YAML names, and how their account is reached; None without them."""
     if project.infra is None:
         return None
@@ -71,7 +71,7 @@ def infrastructure_of(project: "ClickstreamProject") -> Infrastructure | None:
     )
 
 
-def aws_access(project: "ClickstreamProject") -> S3Access:
+def aws_access(project: "ProjectYaml") -> S3Access:
     """Give how AWS is reached: an address of S3 alone is not that of the other services."""
     return S3Access(project.s3.region, project.s3.profile)
 

@@ -6,11 +6,9 @@ import dagster as dg
 from pydantic import field_validator, model_validator
 
 from clickstream_dagster.components.cron import checked_cron
+from clickstream_dagster.components.fields import describe
 from clickstream_dagster.errors import SettingError
 from clickstream_dagster.processing.maintenance import MaintenanceSettings
-
-# In a derived model, a description of a field with a default is kept only by its resolver.
-describe = dg.Resolver.default
 
 
 class Maintenance(dg.Model, dg.Resolvable):

@@ -9,15 +9,13 @@ from pydantic import Field, field_validator, model_validator
 
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
 from clickstream_dagster.components.cron import checked_cron
+from clickstream_dagster.components.fields import describe
 from clickstream_dagster.components.sources import checked_endpoint
 
 if TYPE_CHECKING:
     from clickstream_dagster.assets.project import Project
     from clickstream_dagster.resources.redshift import RedshiftWarehouse
     from clickstream_dagster.warehouses.redshift.loading import CopySettings
-
-# In a derived model, a description of a field with a default is kept only by its resolver.
-describe = dg.Resolver.default
 
 _ROLE = re.compile(r"arn:[\w-]+:iam::\d{12}:role/.+")
 _SECRET = re.compile(r"arn:[\w-]+:secretsmanager:.+")

@@ -23,7 +23,7 @@ from clickstream_dagster.collector.sinks.settings import (
     KinesisSettings,
     SinkSettings,
 )
-from clickstream_dagster.components.sources import describe
+from clickstream_dagster.components.fields import describe
 
 MOST_KINESIS_RECORDS = 500
 

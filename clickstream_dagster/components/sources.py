@@ -7,10 +7,8 @@ from pydantic import field_validator, model_validator
 
 from clickstream_dagster.batches.queue import queue_place
 from clickstream_dagster.batches.s3 import S3Access, checked_endpoint
+from clickstream_dagster.components.fields import describe
 from clickstream_dagster.errors import SourceError
-
-# In a derived model, a description of a field with a default is kept only by its resolver.
-describe = dg.Resolver.default
 
 
 class S3(dg.Model, dg.Resolvable):

@@ -9,15 +9,13 @@ from pydantic import field_validator, model_validator
 
 from clickstream_dagster.components.athena import Athena
 from clickstream_dagster.components.cron import checked_cron
+from clickstream_dagster.components.fields import describe
 from clickstream_dagster.components.redshift import Redshift
 
 if TYPE_CHECKING:
     from clickstream_dagster.assets.models import ModelPlace
     from clickstream_dagster.assets.project import Project
     from clickstream_dagster.checks.parity import Query
-
-# In a derived model, a description of a field with a default is kept only by its resolver.
-describe = dg.Resolver.default
 
 
 class Warehouse(dg.Model, dg.Resolvable):

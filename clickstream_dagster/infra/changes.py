@@ -31,7 +31,6 @@ STATEFUL = frozenset(
 RETAINING = ("Retain", "RetainExceptOnCreate", "Snapshot")
 
 _LASTING = ("Arn", "Id", "")  # attributes that stay while their resource does
-_MASKED = "****"
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ class ParameterChange:
 def parameter_changes(
     before: Mapping[str, str], after: Mapping[str, Any], template: Template
 ) -> tuple[ParameterChange, ...]:
-    """Compare parameters; those that are kept secret are masked."""
+    """Compare parameters; those that are kept secret (NoEcho) are left out."""
     declared = template.get("Parameters", {})
     found = []
     for name, about in declared.items():

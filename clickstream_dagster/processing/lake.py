@@ -6,9 +6,9 @@ time and never hold delete files, so that the data files of the current snapshot
 table.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -20,6 +20,7 @@ import pyarrow as pa
 from clickstream_dagster.batches.s3 import S3Access, clear_aws_errors
 from clickstream_dagster.errors import LakeError, UnknownCommitError
 from clickstream_dagster.processing.schema import BAD_EVENT, ODS_EVENT
+from clickstream_dagster.processing.sqlite import clear_database_errors, has_catalog, sqlite_catalog
 from clickstream_dagster.processing.storage import S3Storage, lake_root, storage_of
 
 if TYPE_CHECKING:
@@ -121,32 +122,7 @@ class Lake:
 
             with self._errors():
                 return glue_catalog(self.root, self.storage)
-        from pyiceberg.catalog.sql import SqlCatalog
-        from sqlalchemy.exc import DatabaseError, OperationalError
-
-        from clickstream_dagster.processing.lake_io import lake_io
-
-        def connect() -> "Catalog":
-            return SqlCatalog(
-                "clickstream",
-                uri=f"sqlite:///{self.root}/catalog.db",
-                warehouse=self.root,
-                **lake_io(self.storage),
-            )
-
-        try:
-            Path(self.root).mkdir(parents=True, exist_ok=True)
-            try:
-                return connect()
-            except OperationalError as error:
-                if "already exists" not in str(error):
-                    raise
-                return connect()  # another process has made its tables at the same moment
-        except (OSError, DatabaseError) as error:
-            raise LakeError(
-                f"the sink {self.root} can't be used as a lake: {error}; name a directory that"
-                " this user may write"
-            ) from error
+        return sqlite_catalog(self.root, self.storage)
 
     @property
     def in_glue(self) -> bool:
@@ -159,7 +135,7 @@ class Lake:
 
     def exists(self) -> bool:
         """Whether a catalog is there already. Makes nothing."""
-        return self.in_glue or Path(self.root, "catalog.db").exists()
+        return self.in_glue or has_catalog(self.root)
 
     def table(self, name: str) -> "Table":
         """Load a table of the project, and make it when it is not there yet.
@@ -395,7 +371,7 @@ class Lake:
 
     def _errors(self) -> AbstractContextManager[None]:
         if not self.in_glue:
-            return _clear_database_errors(f"{self.root}/catalog.db")
+            return clear_database_errors(self.root)
         return clear_aws_errors(
             LakeError,
             f"the Glue catalog of {self.root}",
@@ -403,19 +379,6 @@ class Lake:
             f" glue:UpdateTable on the database {self.project_id}, and what the lake needs on S3",
             "create the bucket, or correct its name",
         )
-
-
-@contextmanager
-def _clear_database_errors(catalog: str) -> Iterator[None]:
-    from sqlalchemy.exc import DatabaseError
-
-    try:
-        yield
-    except DatabaseError as error:
-        raise LakeError(
-            f"the catalog {catalog} can't be used: {error.orig}; end what else is at the file, or"
-            " make room, and run it again: it ends as if nothing had happened"
-        ) from error
 
 
 def _is_lost_answer(error: Exception) -> bool:

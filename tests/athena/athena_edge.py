@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.athena.trino_server import CATALOG
+from tests.served import in_a_thread
 
 _RUNS = {"StartQueryExecution", "GetQueryExecution", "GetQueryResults", "StopQueryExecution"}
 _HIVE_PROPERTIES = re.compile(r"\b(table_type|is_external)\s*=\s*('[^']*'|true|false)\s*,?", re.I)
@@ -251,11 +252,5 @@ def served_athena(trino_port: int, behind: str) -> Iterator[AthenaEdge]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    edge.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with in_a_thread(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as edge.url:
         yield edge
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -6,8 +6,10 @@ import threading
 import uuid
 
 from tests.collector.running import QUERY
+from tests.served import eventually
 
 CLIENTS = 8
+SECONDS_TO_ANSWER = 60
 
 
 class Load:
@@ -29,6 +31,10 @@ class Load:
         self._ending.set()
         for thread in self._threads:
             thread.join()
+
+    def until(self, events: int) -> None:
+        """Wait until so many events have been acknowledged."""
+        eventually(lambda: len(self.acknowledged) >= events, SECONDS_TO_ANSWER)
 
     def _send(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)

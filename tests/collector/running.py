@@ -115,6 +115,32 @@ def records_in(sink: Path) -> list[dict[str, Any]]:
     ]
 
 
+def refusal_to_run(root: Path, *options: str, apps: tuple[str, ...] = (APP,)) -> str:
+    """Start a collector that can't run: it ends by itself; give what it has said."""
+    done = subprocess.run(
+        [
+            *(*_command(root, apps), "--listen", f"127.0.0.1:{free_port()}", "--metrics", "off"),
+            *options,
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=root,
+        timeout=SECONDS_TO_END,
+    )
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def _command(root: Path, apps: tuple[str, ...]) -> list[str]:
+    return [
+        *(CLICKSTREAM, "collector", "--project-id", "shop", "--spool", str(root / "spool")),
+        *(part for app in apps for part in ("--app-id", app)),
+        *(("--sink", str(root / "raw")) if apps else ()),
+    ]
+
+
 @contextmanager
 def running_collector(
     root: Path,
@@ -132,10 +158,7 @@ def running_collector(
     port, metrics_port = free_port(), free_port()
     spool, sink, log = root / "spool", root / "raw", root / "collector.log"
     command = [
-        *(*before, CLICKSTREAM, "collector", "--project-id", "shop"),
-        *(part for app in apps for part in ("--app-id", app)),
-        *(("--sink", str(sink)) if apps else ()),
-        *("--spool", str(spool), "--workers", str(workers)),
+        *(*before, *_command(root, apps), "--workers", str(workers)),
         *("--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{metrics_port}"),
         *options,
     ]

@@ -7,6 +7,7 @@ import re
 import socket
 import time
 import zlib
+from functools import partial
 
 import brotli
 import pytest
@@ -14,7 +15,14 @@ from backports import zstd
 
 from clickstream_dagster.processing.bad_reasons import BadReason
 from clickstream_dagster.processing.requests import BadBodyError, decode_body
-from tests.collector.running import APP, QUERY, RunningCollector, records_in, running_collector
+from tests.collector.running import (
+    APP,
+    QUERY,
+    RunningCollector,
+    records_in,
+    refusal_to_run,
+    running_collector,
+)
 
 EVENTS = json.dumps([{"event_type": "_page_view", "event_id": "e1", "title": "Größe"}]).encode()
 ORIGINS = ("https://www.example.com", "https://*.shop.example", "http://localhost:8080")
@@ -126,7 +134,7 @@ def test_refuses_unknown_encodings(collector: RunningCollector) -> None:
     [
         ("gzip", gzip.compress),
         ("deflate", zlib.compress),
-        ("br", brotli.compress),
+        ("br", partial(brotli.compress, quality=9)),  # the best takes ten seconds
         ("zstd", zstd.compress),
     ],
 )
@@ -416,11 +424,7 @@ def test_says_what_is_wrong_with_the_settings_of_a_stream(tmp_path, text: str, t
     file = tmp_path / "streams.yaml"
     file.write_text(text)
 
-    with (
-        pytest.raises(AssertionError, match=re.escape(told)),
-        running_collector(tmp_path, "--sink-settings", str(file)),
-    ):
-        pytest.fail("it runs")
+    assert told in refusal_to_run(tmp_path, "--sink-settings", str(file))
 
 
 @pytest.mark.parametrize(
@@ -442,8 +446,4 @@ def test_says_what_is_wrong_with_the_settings_of_a_stream(tmp_path, text: str, t
     ],
 )
 def test_says_which_setting_is_wrong_before_it_listens(tmp_path, options, told: str) -> None:
-    with (
-        pytest.raises(AssertionError, match=re.escape(told)),
-        running_collector(tmp_path, *options),
-    ):
-        pytest.fail("it runs")
+    assert told in refusal_to_run(tmp_path, *options)

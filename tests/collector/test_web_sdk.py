@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from tests.chromium import chromium_page
 from tests.collector.pipeline import Pipeline
 from tests.collector.running import RunningCollector, records_in, running_collector
 from tests.collector.web_sdk import NAME, web_sdk
-from tests.served import eventually, free_port
+from tests.served import eventually, free_port, in_a_thread
 
 pytestmark = pytest.mark.heavy
 
@@ -151,17 +150,9 @@ def served_pages(folder: Path, port: int) -> Iterator[None]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", port), partial(Quiet, directory=str(folder))
-    )
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    pages = partial(Quiet, directory=str(folder))
+    with in_a_thread(http.server.ThreadingHTTPServer(("127.0.0.1", port), pages)):
         yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.mark.parametrize("app", MODES)

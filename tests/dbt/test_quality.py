@@ -101,7 +101,7 @@ def test_sums_that_need_the_whole_history_are_compared_when_everything_is(
 def test_everything_passes_on_sound_tables(models: Models) -> None:
     assert damaged(models, "select {day} from {t}", "clickstream_activity_daily", "2024-05-01",
                    everything=True) == ""  # fmt: skip
-    assert all(models.rows(table, "count(*)") == [(2,)] for table in DAILY_REPORTS[:1])
+    assert models.rows(DAILY_REPORTS[0], "count(*)") == [(2,)]
 
 
 def test_unit_tests_of_definitions_pass(models: Models) -> None:

@@ -28,7 +28,7 @@ def test_drift_names_the_property_and_both_values(
 ) -> None:
     assert [one.status for one in find_drift(small.infrastructure())] == ["NOT_APPLIED"] * 2
     apply(small.infrastructure())
-    assert all(one.in_sync for one in find_drift(small.infrastructure()))
+    assert [one.in_sync for one in find_drift(small.infrastructure())] == [True, True]
     name = small.infrastructure().stack_name("arrivals")
     cloudformation.drifts[name] = [DRIFTED]
     storage, arrivals = find_drift(small.infrastructure())

@@ -72,7 +72,6 @@ def test_all_faults_are_told_at_once():
 
 
 OTHER_REGION = "arn:aws:acm:eu-west-1:123456789012:certificate/0a1b2c3d"
-ON_REDSHIFT = {"engine": "redshift", "redshift": {**REDSHIFT["redshift"]}}
 
 # One line for each rule: key, value, and what is said. Sections are seed 000's.
 RULES = [

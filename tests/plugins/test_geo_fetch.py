@@ -10,7 +10,6 @@ from datetime import date
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import maxminddb
 import pytest
@@ -20,6 +19,7 @@ from typer.testing import CliRunner
 
 from clickstream_dagster import geo_fetch
 from clickstream_dagster.cli import app
+from tests.served import in_a_thread
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -44,11 +44,9 @@ def site(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def address(site: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    files = partial(Quiet, directory=str(site))
+    with in_a_thread(ThreadingHTTPServer(("127.0.0.1", 0), files)) as address:
+        yield address
 
 
 def database(folder: Path, kind: str = "DBIP-City-Lite", city: str = "London") -> bytes:

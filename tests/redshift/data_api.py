@@ -4,14 +4,13 @@ A transaction that fails tells so when it is described, as the service does.
 """
 
 import json
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.answering import Answer, Request, answering
 from tests.redshift.engine import Engine, RedshiftError
 
 
@@ -86,26 +85,11 @@ def _field(value: Any) -> dict[str, Any]:
 def serving(double: DataApiDouble) -> Iterator[str]:
     """Serve on loopback; gives the address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            action = self.headers["X-Amz-Target"].split(".")[-1]
-            answer = json.dumps(double.answer(action, json.loads(body))).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/x-amz-json-1.1")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+    def answer(request: Request) -> Answer:
+        action = request.headers["X-Amz-Target"].split(".")[-1]
+        told = double.answer(action, json.loads(request.body))
+        kind = {"Content-Type": "application/x-amz-json-1.1"}
+        return Answer(200, kind, json.dumps(told).encode())
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(answer) as address:
+        yield address

@@ -7,6 +7,7 @@ import pytest
 
 from clickstream_dagster.processing import maintenance
 from clickstream_dagster.processing.maintenance import MaintenanceSettings, maintain
+from clickstream_dagster.warehouses.redshift import changes, loading
 from clickstream_dagster.warehouses.redshift.sql import RedshiftError
 from tests.dbt.model_input import PROJECT, event
 from tests.redshift.conftest import Warehouse
@@ -145,8 +146,9 @@ def test_compaction_of_loaded_and_new_files(
 def test_many_files_take_several_loads(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for limit in ("FILES_OF_A_LOAD", "FILES_OF_A_STATEMENT", "STATEMENTS_OF_A_PLAN"):
-        monkeypatch.setattr(f"clickstream_dagster.warehouses.redshift.loading.{limit}", 2)
+    monkeypatch.setattr(changes, "FILES_OF_A_LOAD", 2)
+    for limit in ("FILES_OF_A_STATEMENT", "STATEMENTS_OF_A_PLAN"):
+        monkeypatch.setattr(loading, limit, 2)
     warehouse.write(traffic(1))
     assert len(warehouse.load()) > 1
     assert ids(warehouse) == in_lake(warehouse)
@@ -197,17 +199,15 @@ def test_files_of_an_earlier_version_lack_the_last_columns(
     pq.write_table(whole.select(whole.column_names[:-5]), sink)
     body = sink.getvalue().to_pybytes()
     files = warehouse.lake.files("ods_event")
-    from clickstream_dagster.warehouses.redshift import loading
-
     old = [
-        loading.Held(file.path, "shop", loading._as_held(file).day, "b1", "b1", 1, len(body))
+        changes.Held(file.path, "shop", changes.as_held(file).day, "b1", "b1", 1, len(body))
         for file in files
     ]
     warehouse.lake.storage.write(path, body)
     manifest = loading._write_manifest(warehouse.lake, warehouse.copy, old)
     warehouse.sql.transaction(
         loading.load_statements(
-            PROJECT, 1, loading.Changes(old), plan="p", manifest=manifest, role=None
+            PROJECT, 1, changes.Changes(old), plan="p", manifest=manifest, role=None
         )
     )
     assert ids(warehouse) == ["e1"]
@@ -216,11 +216,9 @@ def test_files_of_an_earlier_version_lack_the_last_columns(
 def test_a_day_of_more_files_than_the_data_api_takes_in_one_transaction(
     warehouse: Warehouse,
 ) -> None:
-    from clickstream_dagster.warehouses.redshift import loading
-
     day = date(2024, 5, 1)
     files = [
-        loading.Held(f"s3://bucket/{'folder/' * 12}{n}.parquet", "shop", day, f"b{n}", f"b{n}", 1)
+        changes.Held(f"s3://bucket/{'folder/' * 12}{n}.parquet", "shop", day, f"b{n}", f"b{n}", 1)
         for n in range(4_500)
     ]
     loading._write_plan(warehouse.sql, PROJECT, "p", files, [])

@@ -6,7 +6,6 @@ It knows what redshift_connector sends: start, parse, describe, bind, execute, c
 import json
 import socketserver
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from datetime import date, datetime
 from typing import Any
 
 from tests.redshift.engine import Engine, RedshiftError, Result, Session
+from tests.served import in_a_thread
 
 TEXT_OID = 1043
 OIDS = {
@@ -177,12 +177,7 @@ def serving(engine: Engine) -> Iterator[int]:
         daemon_threads = True
         allow_reuse_address = True
 
-    with Server(("127.0.0.1", 0), Connection) as server:
-        server.engine = engine  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Server(("127.0.0.1", 0), Connection)
+    server.engine = engine  # type: ignore[attr-defined]
+    with in_a_thread(server):
+        yield server.server_address[1]

@@ -1,9 +1,10 @@
 """A small HTTP server that takes events as the collector does, and remembers them."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.served import in_a_thread
 
 
 class Collector(ThreadingHTTPServer):
@@ -43,9 +44,6 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def served_collector() -> Iterator[Collector]:
     """Give a collector that serves in a thread of its own."""
-    with Collector() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    server = Collector()
+    with in_a_thread(server):
         yield server
-        server.shutdown()
-        thread.join()

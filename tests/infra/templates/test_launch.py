@@ -1,8 +1,6 @@
 """A run becomes a task on ECS, with the rights of the daemon's role and no others."""
 
-import http.server
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from tests.answering import Answer, answering
 from tests.infra.templates.one import listed
 from tests.infra.templates.policy import text_of
 from tests.infra.templates.policy_iam import identity_statements
@@ -37,20 +36,9 @@ def shop_pipeline() -> None:
 def told_of_task(cluster: str, task: str) -> Iterator[str]:
     """Give the address of what ECS tells a container of its own task."""
 
-    class Metadata(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps({"Cluster": cluster, "TaskARN": task}).encode()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: Any) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metadata) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    told = json.dumps({"Cluster": cluster, "TaskARN": task}).encode()
+    with answering(lambda _: Answer(200, {}, told)) as address:
+        yield address
 
 
 @contextmanager
