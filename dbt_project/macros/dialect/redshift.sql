@@ -154,6 +154,12 @@
 {% endmacro %}
 
 
+{# Sessions of Redshift are in UTC unless they set another zone. #}
+{% macro redshift__now_in_utc() %}
+    {{- "cast(getdate() as timestamp)" -}}
+{% endmacro %}
+
+
 {% macro redshift__local_time(timestamp, zone) %}
     {{- "convert_timezone('UTC', %s, %s)" % (string_list([zone]), timestamp) -}}
 {% endmacro %}
