@@ -66,6 +66,13 @@
 {% endmacro %}
 
 
+{# Today in the reporting time zone. #}
+{% macro today() %}
+    {%- set now = now_in_utc() -%}
+    cast({{ now if var("time_zone") == "UTC" else local_time(now, var("time_zone")) }} as date)
+{%- endmacro %}
+
+
 {# Most days that a day in the reporting time zone is before or after the UTC day of its events. #}
 {% macro report_day_margin() %}
     {%- do return(0 if var("time_zone") == "UTC" else 1) -%}

@@ -26,7 +26,7 @@
         where
             {{ dbt.datediff("bounds.report_date", "bounds.next_date", "day") }}
             > numbers.generated_number
-            and {{ dbt.datediff("bounds.report_date", "current_date", "day") }}
+            and {{ dbt.datediff("bounds.report_date", today(), "day") }}
             >= numbers.generated_number
     ) as followed
 {% endmacro %}

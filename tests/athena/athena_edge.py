@@ -29,6 +29,9 @@ _HIVE_TABLE = re.compile(
 )
 
 
+_RESERVED = re.compile(r"\bas (?:first|last)\b|\b(?:first|last)\.", re.I)
+"""Words of Athena's list for queries that are names to Trino."""
+
 _VIEW = re.compile(r'create or replace view\s+"\w+"\."(\w+)"\."(\w+)"', re.I)
 
 
@@ -67,6 +70,9 @@ class AthenaEdge:
 
         statement = Statement(text)
         self.ran.append(statement)
+        if word := _RESERVED.search(text):
+            statement.error = f"SYNTAX_ERROR: {word[0]!r} has a word that Athena reserves"
+            return statement
         with connect(
             host="127.0.0.1", port=self.trino_port, user="test", catalog=CATALOG, schema=schema
         ) as connection:

@@ -194,6 +194,8 @@ def test_a_table_of_an_earlier_form_is_made_anew_and_no_other(
         ("week_start: Montag", "week_start 'Montag': write one of monday, tuesday"),
         ("time_zone: Berlin", "time_zone 'Berlin' is not in the IANA database"),
         ("time_zone: ../etc/passwd", "is not in the IANA database"),
+        ("time_zone: localtime", "'localtime' is not in the IANA database"),
+        ("time_zone: right/UTC", "'right/UTC' is not in the IANA database"),
         ("view_events: {x'y: z}", 'view_events has the name "x\'y": write 1 to 50 letters'),
         ("purchase_events: buy", "purchase_events 'buy' in"),
         ("first_touch_events: ['{{ x }}']", "first_touch_events has the name '{{ x }}'"),

@@ -9,7 +9,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -401,6 +401,14 @@ MS_TO_TIMESTAMP = [
     )
 ]
 
+NOW = Question(
+    "now_in_utc",
+    "select 'within the hours of a test', case when {{ now_in_utc() }} between"
+    f" timestamp '{datetime.now(UTC) - timedelta(minutes=1):%F %T}'"
+    f" and timestamp '{datetime.now(UTC) + timedelta(hours=6):%F %T}' then 1 else 0 end",
+    {"within the hours of a test": [(1,)]},
+)
+
 LOCAL_TIME = [
     about(f"local_time('a', '{zone}')", ("timestamp",), cases)
     for zone, cases in {
@@ -582,7 +590,7 @@ LAST_ROWS = Question(
 QUESTIONS = [
     *(*EVENT_PARAM, WITH_PARAMS, *NESTED, *UNNESTED, *VALUE_TEXT, *NUMBER_TEXT),
     *(*INT32, *SAME, *MS_TO_TIMESTAMP, *LOCAL_TIME, *MS_TRUNC),
-    *(VALUE_AT, NEXT_AMONG, LAST_ROWS),
+    *(VALUE_AT, NEXT_AMONG, LAST_ROWS, NOW),
 ]
 
 

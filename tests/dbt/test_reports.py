@@ -333,6 +333,37 @@ def test_a_cohort_of_today_has_no_days_to_come(new_models: Callable[[], Models])
     assert rows == [(today.date(), 0), (date(9998, 5, 1), 0)]
 
 
+def test_today_is_that_of_the_time_zone(new_models: Callable[[], Models]) -> None:
+    """Its clocks may show another day than those of UTC: before noon a day less, else one more."""
+    now = datetime.now(UTC)
+    zone, hours = ("Etc/GMT+12", -12) if now.hour < 12 else ("Pacific/Kiritimati", 14)
+    noon = (now + timedelta(hours=hours)).replace(hour=12, minute=0, second=0, microsecond=0)
+
+    def then(user: str, days: int) -> dict[str, object]:
+        time = noon + timedelta(days=days, hours=-hours)
+        return event("click", round(time.timestamp() * 1000), f"{user}{days}", user=user)
+
+    models = new_models()
+    models.definitions = Definitions(time_zone=zone)
+    write(models.sink, [then("u1", -2), then("u2", -1), then("u3", 0), then("ahead", 99)])
+    models.run()
+    today = noon.date()
+    cohorts = models.rows(
+        "clickstream_retention_rate", "first_date, max(day_diff)", "true group by 1"
+    )
+    assert cohorts == [
+        *((today - timedelta(days=days), days) for days in (2, 1, 0)),
+        (today + timedelta(days=99), 0),
+    ]
+    days = models.rows("clickstream_active_users_calendar", "report_date, monthly_active_users")
+    assert days == [
+        (today - timedelta(days=2), 1),
+        (today - timedelta(days=1), 2),
+        (today, 3),
+        (today + timedelta(days=99), 1),
+    ]
+
+
 def test_cohorts_follow_a_first_day_that_a_late_event_moves(
     new_models: Callable[[], Models],
 ) -> None:

@@ -18,12 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.redshift import Redshift
 
 from clickstream_dagster.processing.schema import ODS_EVENT
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # properties that DuckDB has no need of
 
 NESTED = {name: ODS_EVENT.field(name).type for name in ODS_EVENT.names}
+RESERVED = {word.strip() for word in Redshift.Generator.RESERVED_KEYWORDS} - {"type", "oid"}
+"""Words that are no names unless they are quoted. dbt's own queries read the catalog's columns
+`type` and `oid`: the one is free in Redshift, the other may be read."""
 LATE_BINDING = "pg_get_late_binding_view_cols"
 
 
@@ -224,6 +228,16 @@ def _refuse(statement: exp.Expression) -> None:
         raise RedshiftError("alter table has no `if not exists`")
     for place in statement.find_all(exp.List, exp.Lambda, exp.Struct):
         raise RedshiftError(f"Redshift has no {place.sql()}")
+    for select in statement.find_all(exp.Select):
+        if isinstance(select.parent, exp.Subquery | exp.CTE):
+            for column in select.selects:
+                if column.unalias().is_string:
+                    raise RedshiftError(
+                        f'failed to find conversion function from "unknown" to text: {column.sql()}'
+                    )
+    for word in statement.find_all(exp.Identifier):
+        if not word.args.get("quoted") and word.name.lower() in RESERVED:
+            raise RedshiftError(f"{word.name} is a reserved word of Redshift: it can't be a name")
 
 
 def in_duckdb(statement: exp.Expression) -> str:

@@ -59,8 +59,11 @@ def test_text_is_never_cut_to_the_width_of_a_bare_varchar(
     [
         "select sum(x) over w from t window w as (order by y)",
         "select 1 from t where a is not distinct from b",
-        "delete from t as old using u where old.x = u.x",
+        "delete from t as e using u where e.x = u.x",
         "delete from t using (select 1 as x) as u where t.x = u.x",
+        "select old.x from t as old",
+        "select 1 as tag",
+        "select model from (select 'users' as model) as t group by model",
     ],
 )
 def test_the_double_refuses_what_redshift_refuses(sql: str) -> None:

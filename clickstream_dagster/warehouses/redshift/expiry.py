@@ -172,7 +172,9 @@ def _expire_models(project: str, before: date, built: Collection[str]) -> list[s
 
 def _must_be_taken_in(sql: Sql, project: str, before: date, built: Collection[str]) -> None:
     """Raise while a model, or the users, lack a load that has to do with days before one."""
-    taken_in = f"select 'dim_user' as model, load_id from {table(project, USER_LOADS)}"
+    # A bare literal of a subquery has no type in Redshift, and can't be grouped by.
+    users = "cast('dim_user' as varchar(256))"
+    taken_in = f"select {users} as model, load_id from {table(project, USER_LOADS)}"
     changed = [EVENTS, GONE]
     if _STATE in built:
         taken_in += (

@@ -236,7 +236,7 @@
 {% macro merge_reopened(loads, ranges, compiled_code) %}
     {%- set columns = adapter.get_columns_in_relation(this) | map(attribute="name") | list -%}
     {%- set key = config.meta_get("reopens") -%}
-    merge into {{ this }} as old
+    merge into {{ this }} as former
     using (
         select
             'out' as way
@@ -249,8 +249,8 @@
             {{ compiled_code }}
         ) as r
     ) as touched
-    on touched.way = 'out' and {{ on_same_key("old") }}
-        and {{ on_touched_rows("old", ranges) }}
+    on touched.way = 'out' and {{ on_same_key("former") }}
+        and {{ on_touched_rows("former", ranges) }}
     when matched then delete
     when not matched and touched.way = 'in' then
         insert ({{ columns | join(", ") }})

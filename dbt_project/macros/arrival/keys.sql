@@ -89,26 +89,26 @@
 {% macro note_days_that_rows_leave(loads, ranges) %}
     {%- if config.meta_get("notes") == "report_date" -%}
         insert into {{ ledger("removal") }} (load_id, app_id, event_date, report_date)
-        select distinct {{ loads.upto }}, old.app_id, old.report_date, old.report_date
-        from {{ this }} as old
-        inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("old") }}
-        where old.report_date is not null and {{ on_touched_rows("old", ranges) }};
+        select distinct {{ loads.upto }}, former.app_id, former.report_date, former.report_date
+        from {{ this }} as former
+        inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("former") }}
+        where former.report_date is not null and {{ on_touched_rows("former", ranges) }};
     {%- elif config.meta_get("notes") == "first_active_date" %}
-        {%- for day in ["old.first_active_date", "now.first_active_date"] %}
+        {%- for day in ["former.first_active_date", "now.first_active_date"] %}
         insert into {{ ledger("removal") }} (load_id, app_id, event_date, report_date)
-        select distinct {{ loads.upto }}, old.app_id, {{ day }}, {{ day }}
-        from {{ this }} as old
-        inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("old") }}
+        select distinct {{ loads.upto }}, former.app_id, {{ day }}, {{ day }}
+        from {{ this }} as former
+        inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("former") }}
         left join (
             select d.app_id, d.user_pseudo_id, min(d.report_date) as first_active_date
             from {{ ref(config.meta_get("follows")) }} as d
             inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("d") }}
             group by d.app_id, d.user_pseudo_id
-        ) as now on old.app_id = now.app_id and old.user_pseudo_id = now.user_pseudo_id
+        ) as now on former.app_id = now.app_id and former.user_pseudo_id = now.user_pseudo_id
         where
             {{ day }} is not null
             and (
-                now.first_active_date is null or now.first_active_date <> old.first_active_date
+                now.first_active_date is null or now.first_active_date <> former.first_active_date
             );
         {%- endfor %}
     {%- endif -%}
@@ -235,9 +235,9 @@
         select {{ day }}, {{ day }} from {{ ledger("removal") }} where {{ window }}
         {%- if config.meta_get("spans", false) %}
         union
-        select old.first_event_date, old.last_event_date
-        from {{ this }} as old
-        inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("old") }}
+        select former.first_event_date, former.last_event_date
+        from {{ this }} as former
+        inner join ({{ touched_keys(loads) }}) as touched on {{ on_same_key("former") }}
         {%- endif %}
     {%- endset -%}
     {%- set ranges = [] -%}

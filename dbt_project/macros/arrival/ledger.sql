@@ -72,10 +72,10 @@
     {%- if builds() -%}
         delete from {{ ledger("removal") }}
         where load_id <= (
-            select min(last.load_id)
+            select min(taken_in.load_id)
             from (
                 select max(load_id) as load_id from {{ ledger("state") }} group by model
-            ) as last
+            ) as taken_in
         )
     {%- endif -%}
 {% endmacro %}

@@ -50,6 +50,11 @@
 {% endmacro %}
 
 
+{% macro athena__now_in_utc() %}
+    {{- "cast(current_timestamp at time zone 'UTC' as timestamp)" -}}
+{% endmacro %}
+
+
 {% macro athena__local_time(timestamp, zone) %}
     {{- "cast(with_timezone(%s, 'UTC') at time zone %s as timestamp)"
         % (timestamp, string_list([zone])) -}}

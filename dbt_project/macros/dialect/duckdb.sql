@@ -17,6 +17,11 @@
 {% endmacro %}
 
 
+{% macro duckdb__now_in_utc() %}
+    {{- "timezone('UTC', now())" -}}
+{% endmacro %}
+
+
 {% macro duckdb__local_time(timestamp, zone) %}
     {{- "timezone(%s, timezone('UTC', %s))" % (string_list([zone]), timestamp) -}}
 {% endmacro %}

@@ -141,6 +141,16 @@
 {% endmacro %}
 
 
+{# The time of the query as a timestamp without zone, in UTC. #}
+{% macro now_in_utc() %}
+    {{- return(adapter.dispatch("now_in_utc", "clickstream")()) -}}
+{% endmacro %}
+
+{% macro default__now_in_utc() %}
+    {{- not_written_for_this_engine("now_in_utc") -}}
+{% endmacro %}
+
+
 {#
   A timestamp without zone in UTC as the clocks of a time zone show it, by the rules of IANA.
 

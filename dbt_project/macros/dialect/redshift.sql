@@ -154,6 +154,12 @@
 {% endmacro %}
 
 
+{# Sessions of Redshift are in UTC unless they set another zone. #}
+{% macro redshift__now_in_utc() %}
+    {{- "cast(getdate() as timestamp)" -}}
+{% endmacro %}
+
+
 {% macro redshift__local_time(timestamp, zone) %}
     {{- "convert_timezone('UTC', %s, %s)" % (string_list([zone]), timestamp) -}}
 {% endmacro %}
@@ -244,19 +250,19 @@
         insert into {{ ledger("removal") }} ({{ removal_columns() }})
         select distinct
             {{ changes.load_id }},
-            old.app_id,
-            old.event_date,
-            old.user_pseudo_id,
-            old.session_key,
-            old.platform,
-            old.report_date
-        from {{ this }} as old
+            former.app_id,
+            former.event_date,
+            former.user_pseudo_id,
+            former.session_key,
+            former.platform,
+            former.report_date
+        from {{ this }} as former
         inner join ({{ gone }}) as gone
             on
-                old.app_id = gone.app_id
-                and old.event_date = gone.event_date
-                and old.event_id = gone.event_id
-        where {{ in_ranges("old.event_date", days) }};
+                former.app_id = gone.app_id
+                and former.event_date = gone.event_date
+                and former.event_id = gone.event_id
+        where {{ in_ranges("former.event_date", days) }};
         with gone as ({{ gone }})
         delete from {{ this }}
         using gone

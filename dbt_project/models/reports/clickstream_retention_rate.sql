@@ -12,7 +12,7 @@ with cohorts as (
 last_days as (
     select
         app_id,
-        case when max(report_date) < current_date then max(report_date) else current_date end
+        case when max(report_date) < {{ today() }} then max(report_date) else {{ today() }} end
             as last_date
     from {{ ref("clickstream_active_users_daily") }}
     group by app_id
