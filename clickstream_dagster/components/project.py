@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import dagster as dg
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from clickstream_dagster.assets.project import EMR_SERVERLESS, Project, Trigger
 from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3, would_list
 from clickstream_dagster.checks.quality import Bounds
+from clickstream_dagster.components.between import Between
 from clickstream_dagster.components.collector import Collector
 from clickstream_dagster.components.definitions import ModelDefinitions
 from clickstream_dagster.components.emr import EmrServerless
@@ -50,7 +51,7 @@ DEFAULT_WAREHOUSE = "warehouse.duckdb"
 # In a derived model, a description of a field with a default is kept only by its resolver.
 describe = dg.Resolver.default
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Between(0, 1)]
 
 
 class Quality(dg.Model, dg.Resolvable):
@@ -74,7 +75,7 @@ class Quality(dg.Model, dg.Resolvable):
     ] = 0.5
     max_silence_hours: Annotated[
         int,
-        Field(ge=1),
+        Between(1),
         describe(
             description="Hours that may pass without an event that arrives; after three times as "
             "many the warning is an error.",
@@ -147,7 +148,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     ] = Field(default_factory=lambda: [Warehouse()])
     parity_days: Annotated[
         int | None,
-        Field(ge=1),
+        Between(1),
         describe(
             description="For how many days back counts and sums are compared between the "
             "warehouses, as a check behind each build. Default: they are not compared.",
@@ -178,7 +179,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     ] = None
     grace_minutes: Annotated[
         int,
-        Field(ge=0, le=59),
+        Between(0, 59),
         describe(
             description="Minutes between the end of a window and its processing, for files that "
             "the collector stores a little later.",
@@ -186,7 +187,7 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
     ] = 10
     freshness_days: Annotated[
         int,
-        Field(ge=1, le=3650),
+        Between(1, 3650),
         describe(
             description="Events that arrive more than this many days after they happened are "
             "counted and dropped.",
@@ -332,12 +333,14 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             require(value, ENRICHMENTS)
         return values
 
-    @field_validator("lake")
+    @field_validator("raw", "lake")
     @classmethod
-    def _lake(cls, value: str | None) -> str | None:
+    def _places(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value and "://" in value:
             if not value.startswith(S3_SCHEME):
-                raise ValueError(f"lake {value!r}: write a directory or s3://bucket/prefix")
+                raise ValueError(
+                    f"{info.field_name} {value!r}: write a directory or s3://bucket/prefix"
+                )
             split_s3(value)
         return value
 
@@ -490,7 +493,8 @@ class ClickstreamProject(dg.Component, dg.Resolvable, dg.Model):
             )
         except dg.DagsterInvalidDefinitionError as error:
             raise SettingError(
-                f"interval {self.interval!r} is no cron expression: {error}"
+                f"interval {self.interval!r} is no cron expression: write 0 */6 * * *, or a rate"
+                " such as 1 hour"
             ) from error
         seconds = (
             (_utc(self.end_date) if self.end_date else datetime.now(UTC)) - start
