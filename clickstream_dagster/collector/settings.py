@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from clickstream_dagster.batches.objects import S3_SCHEME
-from clickstream_dagster.collector.addresses import PRIVATE_NETWORKS
+from clickstream_dagster.collector.addresses import PRIVATE_NETWORKS, ClientAddresses
 from clickstream_dagster.collector.log import Sync
 from clickstream_dagster.collector.sinks.settings import SinkSettings
 from clickstream_dagster.collector.tokens import OidcSettings
@@ -55,9 +55,11 @@ class ProjectSettings:
         require_path(self.path)
         # The seed's least age is of S3: a directory and streams are cheap to write to more often.
         fastest = MIN_SEGMENT_SECONDS if self.sink.startswith(S3_SCHEME) else 1
-        _check("segment size", self.segment_bytes, MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES, "bytes")
+        least, most = MIN_SEGMENT_BYTES / MB, MAX_SEGMENT_BYTES / MB
+        _check("segment size", self.segment_bytes / MB, least, most, "MiB")
         _check("segment age", self.segment_seconds, fastest, MAX_SEGMENT_SECONDS, "seconds")
-        _check("body limit", self.body_bytes, 1, MAX_BODY_BYTES, "bytes")
+        _check("body limit", self.body_bytes / 1024, 1, MAX_BODY_BYTES / 1024, "KiB")
+        ClientAddresses(self.trusted_proxies)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,4 +98,4 @@ def require_path(path: str) -> None:
 
 def _check(name: str, value: float, least: float, most: float, unit: str) -> None:
     if not least <= value <= most:
-        raise SettingError(f"{name} {value:g}: write {least:,} to {most:,} {unit}")
+        raise SettingError(f"{name} {value:g}: write {least:,g} to {most:,g} {unit}")
