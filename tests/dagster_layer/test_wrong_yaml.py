@@ -68,7 +68,7 @@ def test_two_projects_of_one_id_are_told(write_yaml) -> None:
     write_yaml("shop", SHOP)
     assert deployed_project("shop").project_id == "shop"
     write_yaml("other", SHOP)
-    with pytest.raises(SettingError, match="2 projects below .* have the project_id 'shop'"):
+    with pytest.raises(SettingError, match=r"2 projects below .* have the project_id 'shop'"):
         deployed_project("shop")
 
 
