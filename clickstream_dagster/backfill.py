@@ -4,6 +4,7 @@
 only Dagster's GraphQL API can (`launchPartitionBackfill`).
 """
 
+import http.client
 import json
 import time
 import urllib.error
@@ -71,22 +72,20 @@ class Deployment:
 
     def ask(self, query: str, **variables: Any) -> Mapping[str, Any]:
         """Send one GraphQL request and give its data. Raises BackfillError."""
-        request = urllib.request.Request(
-            f"{self.url}/graphql",
-            data=json.dumps({"query": query, "variables": variables}).encode(),
-            headers={"Content-Type": "application/json"},
-        )
+        question = json.dumps({"query": query, "variables": variables}).encode()
+        headers = {"Content-Type": "application/json"}
         try:
+            request = urllib.request.Request(f"{self.url}/graphql", question, headers)
             with urllib.request.urlopen(request, timeout=60) as answer:
                 body = json.load(answer)
         except urllib.error.HTTPError as error:
             raise BackfillError(
                 f"{self.url} answers {error.code}: {error.read()[:500]!r}"
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise BackfillError(
                 f"no Dagster answers at {self.url} ({error}); start it with `clickstream ui`, or "
-                "name another with --url"
+                "name another with --url, such as http://127.0.0.1:3000"
             ) from error
         if body.get("errors"):
             raise BackfillError(f"{self.url} refuses: {body['errors'][0]['message']}")

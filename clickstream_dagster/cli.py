@@ -316,7 +316,9 @@ def demo(
     live: Annotated[
         bool, typer.Option("--live", help="Run the pipeline in real time until Ctrl-C.")
     ] = False,
-    port: Annotated[int, typer.Option(help="With --live: port of the collector.")] = 8088,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="With --live: port of the collector.")
+    ] = 8088,
 ) -> None:
     """Run a week of generated traffic through the whole pipeline, and show what comes out.
 
@@ -339,7 +341,7 @@ def demo(
 @app.command()
 def ui(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the UI.")] = 3000,
 ) -> None:
     """Open Dagster (UI and daemon) on this deployment; stop it with Ctrl-C."""
     from clickstream_dagster.ui import open_ui

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _COMPONENT = re.compile(r"Error while loading component (.+?)(?:\[\d+\])?:")
 # What pydantic names between keys: models, and which type of several it tried.
-_MODEL = re.compile(r"\.[A-Z]\w*Model\b|\.(constrained-\w+|str|int|float|bool|list\[\w+\])(?= at )")
+_MODEL = re.compile(
+    r"\.[A-Z]\w*Model\b|\.(function-after\[.+\]|str|int|float|bool|list\[\w+\])(?= at )"
+)
 _PREFIX = "Value error, "  # of pydantic
 _OR_OPTIONS = ", or say all with --sink and --app-id"
 
@@ -59,21 +61,34 @@ def deployed_infrastructure(project_id: str) -> DeployedInfrastructure:
 def _component(project_id: str, otherwise: str = "") -> "ClickstreamProject":
     import dagster as dg
     from dagster.components.core.component_tree import ComponentTreeException
+    from dagster_shared.check import CheckError
+    from pydantic import ValidationError
 
     from clickstream_dagster import defs
     from clickstream_dagster.components import ClickstreamProject
 
+    folder = Path(defs.__path__[0])
     tree = dg.ComponentTree.from_module(defs_module=defs, project_root=deployment.root())
     try:
-        found = {one.project_id: one for one in tree.get_all_components(ClickstreamProject)}
-    except (ComponentTreeException, YAMLError) as error:
-        raise SettingError(_fault(error, Path(defs.__path__[0]))) from error
-    if project_id not in found:
+        components = tree.get_all_components(ClickstreamProject)
+    except (ComponentTreeException, YAMLError, ValidationError) as error:
+        raise SettingError(_fault(error, folder)) from error
+    except (CheckError, dg.DagsterError) as error:
+        # A file without a component, or of a type that there is not: Dagster names no file.
+        raise SettingError(f"a YAML below {folder} can't be loaded: {error}") from error
+    found = [one for one in components if one.project_id == project_id]
+    if not found:
+        there = ", ".join(sorted({one.project_id for one in components}))
         raise SettingError(
-            f"no project {project_id!r} is deployed here ({', '.join(sorted(found)) or 'none is'});"
+            f"no project {project_id!r} is deployed here ({there or 'none is'});"
             f" name one of these{otherwise}"
         )
-    return found[project_id]
+    if len(found) > 1:
+        raise SettingError(
+            f"{len(found)} projects below {folder} have the project_id {project_id!r}: give each"
+            " one of its own"
+        )
+    return found[0]
 
 
 def following(project_id: str) -> "Callable[[], Project]":
@@ -109,12 +124,12 @@ def _fault(error: Exception, folder: Path) -> str:
     named = _COMPONENT.match(str(error))
     where = f"{folder / named[1] / 'defs.yaml'}: " if named else ""
     cause: BaseException = error
-    while (inner := cause.__cause__ or cause.__context__) is not None:
+    while not isinstance(cause, ValidationError) and (
+        inner := cause.__cause__ or cause.__context__
+    ):
         cause = inner
         if isinstance(cause, ResolutionException):
             where = f"{str(cause).splitlines()[0]}: "  # with the line and the key
-        elif isinstance(cause, ValidationError):
-            break
     if not isinstance(cause, ValidationError):
         return f"{where}{cause}"
     errors = cause.errors()

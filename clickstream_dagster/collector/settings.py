@@ -56,9 +56,11 @@ class ProjectSettings:
         ClientAddresses(self.trusted_proxies)
         # The seed's least age is of S3: a directory and streams are cheap to write to more often.
         fastest = MIN_SEGMENT_SECONDS if self.sink.startswith(S3_SCHEME) else 1
-        _check("segment size", self.segment_bytes, MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES, "bytes")
+        least, most = MIN_SEGMENT_BYTES / MB, MAX_SEGMENT_BYTES / MB
+        _check("segment size", self.segment_bytes / MB, least, most, "MiB")
         _check("segment age", self.segment_seconds, fastest, MAX_SEGMENT_SECONDS, "seconds")
-        _check("body limit", self.body_bytes, 1, MAX_BODY_BYTES, "bytes")
+        _check("body limit", self.body_bytes / 1024, 1, MAX_BODY_BYTES / 1024, "KiB")
+        ClientAddresses(self.trusted_proxies)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,4 +99,4 @@ def require_path(path: str) -> None:
 
 def _check(name: str, value: float, least: float, most: float, unit: str) -> None:
     if not least <= value <= most:
-        raise SettingError(f"{name} {value:g}: write {least:,} to {most:,} {unit}")
+        raise SettingError(f"{name} {value:g}: write {least:,g} to {most:,g} {unit}")

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import dagster as dg
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
+from clickstream_dagster.components.between import Between
 from clickstream_dagster.components.fields import describe
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Athena(dg.Model, dg.Resolvable):
     ]
     scan_limit_gb: Annotated[
         float,
-        Field(ge=0.01),
+        Between(0.01),
         describe(description="Most that one query may read, in GB (10^9 bytes)."),
     ] = 100
     kms_key_id: Annotated[

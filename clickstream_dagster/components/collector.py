@@ -12,6 +12,7 @@ from clickstream_dagster.collector.log import Sync
 from clickstream_dagster.collector.origins import Origins
 from clickstream_dagster.collector.settings import MB, ProjectSettings, require_path
 from clickstream_dagster.collector.tokens import OidcSettings
+from clickstream_dagster.components.between import Between
 from clickstream_dagster.components.fields import describe
 from clickstream_dagster.components.sink import Sink
 from clickstream_dagster.errors import SettingError
@@ -99,12 +100,12 @@ class Collector(dg.Model, dg.Resolvable):
     ] = Field(default_factory=lambda: list(PRIVATE_NETWORKS))
     body_kb: Annotated[
         int,
-        Field(ge=1, le=8192),
+        Between(1, 8192),
         describe(description="Most of a request's body, in KiB; more is answered 413."),
     ] = 1024
     body_seconds: Annotated[
         int,
-        Field(ge=1, le=3600),
+        Between(1, 3600),
         describe(description="Seconds within which a body must have come; else 408."),
     ] = 30
     sync: Annotated[
@@ -129,7 +130,7 @@ class Collector(dg.Model, dg.Resolvable):
     ] = Field(default_factory=list)
     max_wait_minutes: Annotated[
         int,
-        Field(ge=1),
+        Between(1),
         describe(
             description="A segment that waits longer for the sink fails the sensor "
             "`<project_id>_collector`.",

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from clickstream_dagster.batches.objects import S3_SCHEME
 from clickstream_dagster.batches.s3 import S3Access, checked_endpoint
+from clickstream_dagster.components.between import Between
 from clickstream_dagster.components.fields import describe
 from clickstream_dagster.components.sources import S3
 from clickstream_dagster.emr.capacity import DEFAULT_PRESET, DISK_GB, PRESETS, Capacity
@@ -119,7 +120,7 @@ class EmrServerless(dg.Model, dg.Resolvable):
     ] = Field(default_factory=dict)
     timeout_minutes: Annotated[
         int,
-        Field(ge=5, le=1_000_000),
+        Between(5, 1_000_000),
         describe(description="Minutes after which EMR ends a job run."),
     ] = 720
     tags: Annotated[

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Self
 
 import dagster as dg
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from clickstream_dagster.assets.project import EMR_SERVERLESS, Trigger
 from clickstream_dagster.batches.interval import cron_of
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3, would_list
+from clickstream_dagster.components.between import Between
 from clickstream_dagster.components.collector import Collector
 from clickstream_dagster.components.definitions import ModelDefinitions
 from clickstream_dagster.components.emr import EmrServerless
@@ -98,7 +99,7 @@ class ProjectYaml(dg.Resolvable, dg.Model):
     ] = Field(default_factory=lambda: [Warehouse()])
     parity_days: Annotated[
         int | None,
-        Field(ge=1),
+        Between(1),
         describe(
             description="For how many days back counts and sums are compared between the "
             "warehouses, as a check behind each build. Default: they are not compared.",
@@ -129,7 +130,7 @@ class ProjectYaml(dg.Resolvable, dg.Model):
     ] = None
     grace_minutes: Annotated[
         int,
-        Field(ge=0, le=59),
+        Between(0, 59),
         describe(
             description="Minutes between the end of a window and its processing, for files that "
             "the collector stores a little later.",
@@ -137,7 +138,7 @@ class ProjectYaml(dg.Resolvable, dg.Model):
     ] = 10
     freshness_days: Annotated[
         int,
-        Field(ge=1, le=3650),
+        Between(1, 3650),
         describe(
             description="Events that arrive more than this many days after they happened are "
             "counted and dropped.",
@@ -283,12 +284,14 @@ class ProjectYaml(dg.Resolvable, dg.Model):
             require(value, ENRICHMENTS)
         return values
 
-    @field_validator("lake")
+    @field_validator("raw", "lake")
     @classmethod
-    def _lake(cls, value: str | None) -> str | None:
+    def _places(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value and "://" in value:
             if not value.startswith(S3_SCHEME):
-                raise ValueError(f"lake {value!r}: write a directory or s3://bucket/prefix")
+                raise ValueError(
+                    f"{info.field_name} {value!r}: write a directory or s3://bucket/prefix"
+                )
             split_s3(value)
         return value
 

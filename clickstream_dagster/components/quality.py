@@ -3,11 +3,11 @@
 from typing import Annotated
 
 import dagster as dg
-from pydantic import Field
 
+from clickstream_dagster.components.between import Between
 from clickstream_dagster.components.fields import describe
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Between(0, 1)]
 
 
 class Quality(dg.Model, dg.Resolvable):
@@ -31,7 +31,7 @@ class Quality(dg.Model, dg.Resolvable):
     ] = 0.5
     max_silence_hours: Annotated[
         int,
-        Field(ge=1),
+        Between(1),
         describe(
             description="Hours that may pass without an event that arrives; after three times as "
             "many the warning is an error.",

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import dagster as dg
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from clickstream_dagster.batches.objects import S3_SCHEME, split_s3
+from clickstream_dagster.components.between import Between
 from clickstream_dagster.components.cron import checked_cron
 from clickstream_dagster.components.fields import describe
 from clickstream_dagster.components.sources import checked_endpoint
@@ -38,9 +39,7 @@ class Redshift(dg.Model, dg.Resolvable):
             examples=["team.123456789012.eu-west-1.redshift-serverless.amazonaws.com"],
         ),
     ] = None
-    port: Annotated[int, Field(ge=1, le=65535), describe(description="Port of the endpoint.")] = (
-        5439
-    )
+    port: Annotated[int, Between(1, 65535), describe(description="Port of the endpoint.")] = 5439
     workgroup: Annotated[
         str | None,
         describe(
@@ -93,7 +92,7 @@ class Redshift(dg.Model, dg.Resolvable):
     ] = "0 1 * * *"
     keep_days: Annotated[
         int | None,
-        Field(ge=1),
+        Between(1),
         describe(
             description="Days for which events are kept in Redshift; the lake keeps them. Default: "
             "for ever.",

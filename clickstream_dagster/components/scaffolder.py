@@ -1,6 +1,7 @@
 """`dg scaffold defs clickstream_dagster.components.ClickstreamProject NAME --app-id ID`."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -88,9 +89,15 @@ class ClickstreamProjectScaffolder(dg.Scaffolder[ClickstreamProjectParams]):
         name = re.sub(r"[^a-z0-9_]", "_", request.target_path.name.lower())
         project_id = params.project_id or name
         apps = [app.strip() for app in (params.app_id or project_id).split(",")]
-        _require(PROJECT_ID, project_id, f"project id {project_id!r}: write {PROJECT_ID_RULE}")
-        for app in apps:
-            _require(APP_ID, app, f"app id {app!r}: write {APP_ID_RULE}")
+        try:
+            _require(PROJECT_ID, project_id, f"project id {project_id!r}: write {PROJECT_ID_RULE}")
+            for app in apps:
+                _require(APP_ID, app, f"app id {app!r}: write {APP_ID_RULE}")
+        except click.UsageError:
+            # dg has made the folder, and would refuse it the next time.
+            with suppress(OSError):
+                request.target_path.rmdir()
+            raise
         request.target_path.mkdir(parents=True, exist_ok=True)
         (request.target_path / "defs.yaml").write_text(
             TEMPLATE.format(

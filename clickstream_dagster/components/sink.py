@@ -23,6 +23,7 @@ from clickstream_dagster.collector.sinks.settings import (
     KinesisSettings,
     SinkSettings,
 )
+from clickstream_dagster.components.between import Between
 from clickstream_dagster.components.fields import describe
 
 MOST_KINESIS_RECORDS = 500
@@ -62,12 +63,12 @@ class Sink(dg.Model, dg.Resolvable):
     ] = None
     buffer_mb: Annotated[
         float,
-        Field(ge=1, le=50),
+        Between(1, 50),
         describe(description="Buffer size: MiB of the log at which they go to the sink."),
     ] = 30
     buffer_seconds: Annotated[
         int,
-        Field(ge=1, le=3600),
+        Between(1, 3600),
         describe(
             description="Buffer interval, of streams the sink maximum interval: seconds after "
             "which records go to the sink at the latest; 60 at least for s3.",
@@ -130,7 +131,7 @@ class Sink(dg.Model, dg.Resolvable):
     ] = None
     batch_records: Annotated[
         int | None,
-        Field(ge=1, le=1_000_000),
+        Between(1, 1_000_000),
         describe(
             description="Batch size: for kinesis the records of one call, 500 at most; for kafka "
             "those that go to a partition at once. Default: 500; 10,000.",

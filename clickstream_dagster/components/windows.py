@@ -38,7 +38,10 @@ def windows(
             timezone="UTC",
         )
     except dg.DagsterInvalidDefinitionError as error:
-        raise SettingError(f"interval {interval!r} is no cron expression: {error}") from error
+        raise SettingError(
+            f"interval {interval!r} is no cron expression: write 0 */6 * * *, or a rate such as"
+            " 1 hour"
+        ) from error
     seconds = ((end or datetime.now(UTC)) - start).total_seconds()
     if seconds <= 0 and end:
         raise SettingError(f"end_date {end_date} is not after start_date {start_date}")

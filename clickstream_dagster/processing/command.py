@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 
 from clickstream_dagster.batches.objects import (
+    S3_SCHEME,
     RawObject,
     list_objects,
     relative_key,
@@ -25,6 +26,8 @@ def process_source(
     `settings` makes the settings from the name of the batch. Raises ClickstreamError.
     """
     console = Console(stderr=True)
+    if "://" in source and not source.startswith(S3_SCHEME):
+        raise SettingError(f"source {source}: write a directory or s3://bucket/prefix")
     # Settings are checked before anything is listed or started.
     checked = settings(batch="unnamed" if batch is None else batch)
     if would_list(source, f"{checked.sink}/{checked.project_id}"):

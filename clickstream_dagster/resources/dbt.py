@@ -158,9 +158,12 @@ def build_docs(warehouse: Warehouse, page: Path) -> None:
             f"there is no warehouse {warehouse.file.absolute()}: build it with `clickstream model`"
             " (or `make demo`), or name another with --warehouse"
         )
-    run_dbt(["docs", "generate", "--static"], warehouse)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(warehouse.scratch / "target" / "static_index.html", page)
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        run_dbt(["docs", "generate", "--static"], warehouse)
+        shutil.copyfile(warehouse.scratch / "target" / "static_index.html", page)
+    except OSError as error:
+        raise ModelError(f"{page} can't be written: {error}; name another --out") from error
 
 
 def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
@@ -176,7 +179,13 @@ def run_dbt(arguments: Sequence[str], warehouse: Warehouse) -> None:
             " `clickstream process --sink` has written to"
         )
     require_own_name(warehouse.project_id, warehouse.file)
-    warehouse.file.absolute().parent.mkdir(parents=True, exist_ok=True)
+    folder = warehouse.file.absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(
+            f"the warehouse's directory {folder} can't be made: {error}; name another --warehouse"
+        ) from error
     try:
         invoke_dbt(
             [

@@ -1,5 +1,10 @@
--- A session counts its events; looked at are those that lie on the days of the last load.
-{{ config(meta={"dagster": {"ref": {"name": "clickstream_session_base"}}}) }}
+{{ config(
+    meta={
+        "description": "A session counts its events; looked at are those that lie on the days of the "
+        ~ "last load.",
+        "dagster": {"ref": {"name": "clickstream_session_base"}},
+    },
+) }}
 {%- set events = ref("clickstream_event_base") %}
 with sessions as (
     select app_id, session_key, user_pseudo_id, platform, event_count

@@ -1,5 +1,10 @@
--- On each day, paths and devices hold each event once; user-days each event that has a user.
-{{ config(meta={"dagster": {"ref": {"name": "clickstream_event_base"}}}) }}
+{{ config(
+    meta={
+        "description": "On each day, paths and devices hold each event once; user-days each event that "
+        ~ "has a user.",
+        "dagster": {"ref": {"name": "clickstream_event_base"}},
+    },
+) }}
 {%- set events = ref("clickstream_event_base") %}
 with counted as (
     select

@@ -1,5 +1,10 @@
--- A user is in the user base for as long as there is a day with an event of theirs, and no longer.
-{{ config(meta={"dagster": {"ref": {"name": "clickstream_user_base"}}}) }}
+{{ config(
+    meta={
+        "description": "A user is in the user base for as long as there is a day with an event of "
+        ~ "theirs, and no longer.",
+        "dagster": {"ref": {"name": "clickstream_user_base"}},
+    },
+) }}
 select
     u.app_id as app_id_of_user,
     d.app_id as app_id_of_day,

@@ -1,5 +1,10 @@
--- Who comes (new or returned) goes again, at the latest one period after the last event.
-{{ config(meta={"dagster": {"ref": {"name": "clickstream_lifecycle_daily_view"}}}) }}
+{{ config(
+    meta={
+        "description": "Who comes (new or returned) goes again, at the latest one period after the last "
+        ~ "event.",
+        "dagster": {"ref": {"name": "clickstream_lifecycle_daily_view"}},
+    },
+) }}
 {% set views = {
     "clickstream_lifecycle_daily_view": "this_day_value",
     "clickstream_lifecycle_weekly_view": "this_week_value",

@@ -1,6 +1,10 @@
--- The last event of a session has the number of its events as its place; looked at are the sessions
--- that the last load has written, each whole.
-{{ config(meta={"dagster": {"ref": {"name": "clickstream_path_base"}}}) }}
+{{ config(
+    meta={
+        "description": "The last event of a session has the number of its events as its place; looked at "
+        ~ "are the sessions that the last load has written, each whole.",
+        "dagster": {"ref": {"name": "clickstream_path_base"}},
+    },
+) }}
 select
     app_id,
     session_key,

@@ -1,5 +1,9 @@
--- Everyone is there on day 0, and never more than everyone later.
-{{ config(meta={"dagster": {"ref": {"name": "clickstream_retention_view"}}}) }}
+{{ config(
+    meta={
+        "description": "Everyone is there on day 0, and never more than everyone later.",
+        "dagster": {"ref": {"name": "clickstream_retention_view"}},
+    },
+) }}
 with cohorts as (
     select app_id, first_active_date as first_date, count(*) as users
     from {{ ref("clickstream_user_base") }}

@@ -1,5 +1,9 @@
--- The daily engagement counts each session once, on the day that it starts.
-{{ config(meta={"dagster": {"ref": {"name": "clickstream_engagement_daily"}}}) }}
+{{ config(
+    meta={
+        "description": "The daily engagement counts each session once, on the day that it starts.",
+        "dagster": {"ref": {"name": "clickstream_engagement_daily"}},
+    },
+) }}
 {%- set days = ref("clickstream_engagement_daily") %}
 with counted as (
     select app_id, report_date, sum(session_count) as sessions, sum(session_views) as views

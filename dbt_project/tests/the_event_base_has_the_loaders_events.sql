@@ -1,8 +1,11 @@
--- Redshift: on each day, the event base has the events of the loads that it has noted. Days that have
--- expired, and those that a later load has taken events from, can't be compared.
 {{ config(
     enabled=target.type == "redshift",
-    meta={"dagster": {"ref": {"name": "clickstream_event_base"}}},
+    meta={
+        "description": "Redshift: on each day, the event base has the events of the loads that it has "
+        ~ "noted. Days that have expired, and those that a later load has taken events "
+        ~ "from, can't be compared.",
+        "dagster": {"ref": {"name": "clickstream_event_base"}},
+    },
 ) }}
 {%- set events = ref("clickstream_event_base") %}
 {%- set noted -%}

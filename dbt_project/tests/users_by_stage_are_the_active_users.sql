@@ -1,5 +1,9 @@
--- Each user with a session start on a day is in one of the stages but churn.
-{{ config(meta={"dagster": {"ref": {"name": "clickstream_lifecycle_daily_view"}}}) }}
+{{ config(
+    meta={
+        "description": "Each user with a session start on a day is in one of the stages but churn.",
+        "dagster": {"ref": {"name": "clickstream_lifecycle_daily_view"}},
+    },
+) }}
 with stages as (
     select app_id, time_period, sum(sum) as users
     from {{ ref("clickstream_lifecycle_daily_view") }}

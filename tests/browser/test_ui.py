@@ -97,6 +97,9 @@ def test_the_lineage_of_some_views_fits_a_screen(ui, page, tmp_path):
     for name in ("raw_batch", "ods_event", *(f"clickstream_{view}" for view in views)):
         expect(page.get_by_text(name, exact=True).first).to_be_in_viewport()
     expect(page.get_by_text("clickstream_funnels")).to_have_count(0)
+    # The statuses come behind the graph.
+    expect(page.get_by_text("100% filled")).to_have_count(14)
+    expect(page.get_by_text(re.compile("^Loading"))).to_have_count(0)
     shot = tmp_path / "lineage.png"
     page.screenshot(path=shot)
     assert shot.stat().st_size > 50_000

@@ -29,20 +29,10 @@ def test_a_range_without_windows_tells_those_there_are():
         windows_between(DAYS, "2026-02-01", "2026-02-03")
 
 
-def test_without_a_dagster_it_says_how_to_start_one():
-    result = CliRunner().invoke(
-        app,
-        [
-            "backfill",
-            "demo",
-            "--from",
-            "2026-01-01",
-            "--to",
-            "2026-01-02",
-            "--url",
-            "http://127.0.0.1:9",
-        ],
-    )
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nonsense", "http://127.0.0.1:port"])
+def test_without_a_dagster_it_says_how_to_start_one(url):
+    days = ["--from", "2026-01-01", "--to", "2026-01-02"]
+    result = CliRunner().invoke(app, ["backfill", "demo", *days, "--url", url])
     assert result.exit_code == 1
-    assert "no Dagster answers at http://127.0.0.1:9" in result.output
+    assert f"no Dagster answers at {url}" in result.output
     assert "clickstream ui" in result.output

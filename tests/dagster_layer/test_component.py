@@ -1,7 +1,9 @@
 """A defs.yaml says what a project is; a mistake in it is told with its key and a remedy."""
 
+from functools import partial
 from pathlib import Path
 
+import click
 import dagster as dg
 import pytest
 import yaml
@@ -201,6 +203,15 @@ def test_every_attribute_has_a_description():
     fields = [(name, field) for model in models for name, field in model["properties"].items()]
     assert len(fields) > 20
     assert [name for name, field in fields if not field.get("description")] == []
+
+
+def test_a_refused_scaffold_leaves_no_folder_that_would_be_in_its_way():
+    with create_defs_folder_sandbox() as sandbox:
+        made = partial(sandbox.scaffold_component, ClickstreamProject, "shop")
+        with pytest.raises(click.UsageError, match="app id 'bad app': write a letter"):
+            made(scaffold_params={"app_id": "bad app"})
+        assert not (sandbox.defs_folder_path / "shop").exists()
+        assert (made(scaffold_params={"app_id": "shop_web"}) / "defs.yaml").is_file()
 
 
 def test_the_scaffolded_file_loads_as_it_is():

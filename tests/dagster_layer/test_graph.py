@@ -8,6 +8,7 @@ import sys
 import dagster as dg
 
 from clickstream_dagster.demo import run as demo_module
+from clickstream_dagster.resources.dbt import dbt_project_dir
 
 MOST_SECONDS = 2.0  # of the processor, beyond the imports of Dagster and dagster-dbt
 
@@ -44,6 +45,14 @@ def test_the_graph_of_the_demo(demo, snapshot):
 def test_every_asset_is_described(demo):
     specs = demo_module.demo_definitions().resolve_all_asset_specs()
     assert [spec.key for spec in specs if not spec.description] == []
+
+
+def test_a_check_that_is_a_query_of_its_own_is_described(demo):
+    graph = demo_module.demo_definitions().resolve_asset_graph()
+    checks = {key.name: graph.get_check_spec(key) for key in graph.asset_check_keys}
+    queries = {file.stem for file in (dbt_project_dir() / "tests").glob("*.sql")} & checks.keys()
+    assert len(queries) == 8
+    assert [name for name in sorted(queries) if not checks[name].description] == []
 
 
 def test_all_assets_of_the_pipeline_share_partitions_and_run_in_one_range(demo):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,6 +106,25 @@ def test_a_lake_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "told"),
+    [
+        ("model", "--warehouse", "can't be made: "),
+        ("docs", "--out", "it.duckdb can't be written: "),
+    ],
+)
+def test_a_place_that_cant_be_written_is_named(
+    shop: Path, tmp_path: Path, command: str, option: str, told: str
+) -> None:
+    (tmp_path / "file").touch()
+    code, output = clickstream(
+        command, *options(shop), option, tmp_path / "file" / "in" / "it.duckdb"
+    )
+    assert code == 1
+    assert told in output
+    assert f"name another {option}" in output
+
+
 def test_a_warehouse_in_use_is_named_with_what_to_do(shop: Path) -> None:
     file = shop / "new" / "warehouse.duckdb"
     script = f"import duckdb; c = duckdb.connect({str(file)!r}); print('open', flush=True); input()"
@@ -170,6 +190,18 @@ def test_every_column_of_every_model_is_described(shop: Path) -> None:
         if column["description"]
     }
     assert set(columns) == described
+
+
+def test_no_description_has_a_part_that_pages_take_for_a_tag(shop: Path) -> None:
+    manifest = json.loads((shop / "new" / "dbt" / "target" / "manifest.json").read_text())
+    texts = [
+        (node["unique_id"], one["description"])
+        for node in [*manifest["nodes"].values(), *manifest["sources"].values()]
+        for one in [node, *node["columns"].values()]
+    ]
+    assert len(texts) > 100
+    # Dagster and dbt docs show them as Markdown, where only code keeps its angle brackets.
+    assert [text for text in texts if re.search(r"<\w", re.sub("`[^`]*`", "", text[1]))] == []
 
 
 def test_files_from_before_a_column_was_added_are_read_without_it(tmp_path: Path) -> None:

@@ -100,6 +100,15 @@ def test_a_sink_in_the_source_is_refused(sink: str, tmp_path) -> None:
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["a.log.gz"]
 
 
+def test_a_source_that_is_neither_directory_nor_s3_is_refused(tmp_path) -> None:
+    places = ["--source", "gs://bucket/raw", "--sink", str(tmp_path / "lake")]
+    result = CliRunner().invoke(
+        app, ["process", *places, "--project-id", "shop", "--app-id", "shop_web"]
+    )
+    assert result.exit_code == 1
+    assert "source gs://bucket/raw: write a directory or s3://bucket/prefix" in result.stderr
+
+
 def test_an_empty_name_of_a_batch_is_refused(tmp_path) -> None:
     done = process(batch="")
     assert (done.exit_code, done.stderr) == (
