@@ -154,6 +154,17 @@ def test_a_body_is_decoded_by_looking_at_it(pack: object) -> None:
     assert json.loads(decode_body(pack(event()))) == [event()]
 
 
+@pytest.mark.parametrize("events", [1, 2, 3])
+def test_base64_is_read_in_lines_and_without_its_padding(events: int) -> None:
+    text = plain(*(event("x" * place) for place in range(events)))
+    packed_text = base64.encodebytes(gzip.compress(text.encode())).decode()
+    for body in (packed_text, packed_text.replace("\n", "\r\n"), packed_text.rstrip("=\n")):
+        assert decode_body(body) == text
+    for cut in range(4):
+        bare = base64.b64encode(f"[{' ' * cut}]".encode()).decode().rstrip("=")
+        assert decode_body(bare) == f"[{' ' * cut}]"
+
+
 def test_a_single_object_and_a_byte_order_mark_are_taken() -> None:
     assert decode_body('\ufeff {"a": 1}\n') == '[{"a": 1}]'
 
@@ -171,6 +182,8 @@ def test_a_byte_order_mark_behind_a_body_is_no_part_of_json_however_it_is_packed
         ("  \n", BadReason.MISSING_BODY),
         ("hello, world", BadReason.UNDECODABLE_BODY),
         (packed(event())[:-20], BadReason.UNDECODABLE_BODY),
+        (packed(event())[:33], BadReason.UNDECODABLE_BODY),
+        (f"{packed(event())[:40]}!\n{packed(event())[40:]}", BadReason.UNDECODABLE_BODY),
     ],
 )
 def test_a_body_that_can_not_be_decoded_has_a_reason(body: str, reason: BadReason) -> None:
@@ -278,6 +291,8 @@ def test_what_becomes_a_column_of_its_events_is_as_short_as_their_own(tmp_path: 
     assert (row["request_id"], row["platform"]) == ("r" * 1_024, "名" * 1_024)
 
 
-@pytest.mark.parametrize("word", ["null", "true", "false"])
-def test_a_word_of_json_is_not_taken_for_base64(word: str) -> None:
+@pytest.mark.parametrize(
+    "word", ["null", "true", "false", "5", "1234", "-1.5e+3", '"text"', '"\n"']
+)
+def test_a_lone_value_of_json_is_not_taken_for_base64(word: str) -> None:
     assert decode_body(word) == word
