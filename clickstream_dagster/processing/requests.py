@@ -27,7 +27,12 @@ from clickstream_dagster.processing.limits import (
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
 )
-from clickstream_dagster.processing.records import BrokenObjectError, open_object, read_lines
+from clickstream_dagster.processing.records import (
+    BrokenObjectError,
+    open_object,
+    read_lines,
+    require_unchanged,
+)
 
 REQUEST = pa.schema(
     [
@@ -107,8 +112,8 @@ def read_requests(
 ) -> Iterator[pa.RecordBatch]:
     """Read raw objects as batches of REQUEST rows, some megabytes each.
 
-    Raises SourceError when an object can't be read, or has been written again since it was listed.
-    A damaged object gives its whole lines and one bad row for the rest.
+    Raises SourceError when an object can't be read, or has been written again since it was listed,
+    also while it is read. A damaged object gives its whole lines and one bad row for the rest.
     """
     waiting: list[_Lines] = []
     waiting_bytes = 0
@@ -128,8 +133,11 @@ def read_requests(
                         yield from _requests(waiting)
                         waiting, waiting_bytes = [], 0
             except BrokenObjectError as error:
+                require_unchanged(raw, stream)
                 tally.requests += 1
                 yield _broken_object(raw, number, error)
+            # A file that grows gives half a line, which is whole in the window that takes it next.
+            require_unchanged(raw, stream)
     if waiting:
         yield from _requests(waiting)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from clickstream_dagster.batches.objects import RawObject
+from clickstream_dagster.batches.objects import RawObject, list_objects
 from clickstream_dagster.errors import SourceError
 from clickstream_dagster.processing import records, requests
 from clickstream_dagster.processing.bad_reasons import BadReason
@@ -147,6 +147,21 @@ def test_bodies_that_unpack_to_much_are_read_in_parts(
 def test_an_object_that_is_gone_is_named() -> None:
     with pytest.raises(SourceError, match=r"/nowhere/x\.log\.gz can't be read"):
         list(read_requests([RawObject("/nowhere/x.log.gz", 1, NOW_MS, "")], ReadTally()))
+
+
+@pytest.mark.parametrize("added", [b"{}\n", b'{"data": "half a li'])
+def test_a_file_that_grows_while_it_is_read_is_named(tmp_path: Path, added: bytes) -> None:
+    path = tmp_path / "grows.log"
+    path.write_bytes(json.dumps(record(plain(event(note="n" * 1_000_000)))).encode() + b"\n")
+    with path.open("ab") as file:
+        file.write(path.read_bytes() * 19)
+    (raw,) = list_objects(str(tmp_path))
+    batches = read_requests([raw], ReadTally())
+    next(batches)
+    with path.open("ab") as file:
+        file.write(added)
+    with pytest.raises(SourceError, match=r"grows\.log has been written again"):
+        list(batches)
 
 
 @pytest.mark.parametrize("pack", [plain, packed])
