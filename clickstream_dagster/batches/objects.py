@@ -237,6 +237,8 @@ def _entries(root: str, folder: str, after: str, behind: str, limit: int | None)
             for entry in listing:
                 if entry.name.startswith(("_", ".")):
                     continue
+                if not entry.name.isascii():
+                    _require_text(root + folder, entry.name)
                 is_folder = entry.is_dir()
                 if is_folder and entry.is_symlink() and _leads_back(root, folder, entry.path):
                     continue
@@ -253,6 +255,17 @@ def _entries(root: str, folder: str, after: str, behind: str, limit: int | None)
         raise SourceError(
             f"the raw directory {root + folder} can't be listed: {error}; give this user the right "
             "to read it"
+        ) from error
+
+
+def _require_text(folder: str, name: str) -> None:
+    """Raise SourceError for a name that no manifest and no column can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(
+            f"the raw directory {folder} holds {os.fsencode(name)!r}, a name that is no UTF-8:"
+            " rename it"
         ) from error
 
 

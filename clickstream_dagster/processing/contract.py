@@ -58,7 +58,7 @@ class _Source:
 
 
 def watched(step: ArrowPlugin, *, keeps_rows: bool) -> Apply:
-    """Give `step.apply` with its contract checked: schema, required values, and the rows kept.
+    """Give `step.apply` with its contract checked: schema, required values, rows read and kept.
 
     The function raises PluginError that names the plug-in; errors of what stands before it and
     ClickstreamErrors of its own pass as they are.
@@ -78,6 +78,11 @@ def watched(step: ArrowPlugin, *, keeps_rows: bool) -> Apply:
             if error is source.error:
                 raise
             raise PluginError(f"plug-in {step.name} failed: {one_line(error)}") from error
+        if any(batch.num_rows for batch in source):
+            raise PluginError(
+                f"plug-in {step.name} ended before it had read all of its rows; read batches to"
+                " the end"
+            )
         if keeps_rows and given != source.rows:
             raise PluginError(
                 f"plug-in {step.name} got {source.rows:,} rows and gave {given:,}; an enrichment"

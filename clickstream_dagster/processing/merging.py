@@ -18,11 +18,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clickstream_dagster.processing.lake import LakeFile
-from clickstream_dagster.processing.staging import Piece, report_batch, whole_buckets
+from clickstream_dagster.processing.staging import (
+    STAGED_EVENT,
+    Piece,
+    report_batch,
+    whole_buckets,
+)
 from clickstream_dagster.processing.storage import Storage
 
 ROW_GROUP_ROWS = 131_072
 FILE_BYTES = 480 << 20
+
+GROUP_BYTES = 512 << 20
+"""Rows in memory at once. Raw bytes don't tell what they unpack to: 2 MB may hold 3 GB, more text
+than one array takes."""
 
 _COUNTS = (
     *("written", "duplicate", "superseded"),
@@ -98,7 +107,8 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
         paths: list[str] = []
         with _DataFiles(rule, unit.name, paths) as files:
             for pieces in whole_buckets(unit.pieces, ROW_GROUP_ROWS):
-                files.write(_merged(pieces, keys, rule.storage, counts))
+                for part, keep in _parts(pieces, keys, rule.storage):
+                    files.write(_merged(part, keep, keys, rule.storage, counts))
         report: list[tuple[str, dict[str, object]]] = [("file", {"path": path}) for path in paths]
         if keys is not None:
             for path, places in keys.superseded.items():
@@ -107,28 +117,63 @@ def merge_units(units: Sequence[MergeUnit], rule: WriteRule) -> Iterator[pa.Reco
         yield report_batch([("tally", counts), *report])
 
 
+def _parts(
+    pieces: Sequence[Piece], keys: _LakeKeys | None, storage: Storage
+) -> Iterator[tuple[Sequence[Piece], np.ndarray | None]]:
+    """Cut a group that is larger than GROUP_BYTES, with the rows of each part that are to stay.
+
+    Which copy of an event stays is decided for the whole group, by its ids and arrivals alone. A
+    smaller group is one part, and nothing is decided yet.
+    """
+    if sum(piece.bytes for piece in pieces) <= GROUP_BYTES:
+        yield pieces, None
+        return
+    pieces = sorted(pieces, key=lambda piece: piece.path)  # as they are read
+    keep = _first_copies(read_pieces(pieces, storage, ("event_id", *_ARRIVAL)), keys)
+    part: list[Piece] = []
+    first = rows = size = 0
+    for piece in pieces:
+        if part and size + piece.bytes > GROUP_BYTES:
+            yield part, keep[first : first + rows]
+            part, first, rows, size = [], first + rows, 0, 0
+        part.append(piece)
+        rows += piece.rows
+        size += piece.bytes
+    yield part, keep[first:]
+
+
 def _merged(
-    pieces: Sequence[Piece], keys: _LakeKeys | None, storage: Storage, counts: dict[str, int]
+    pieces: Sequence[Piece],
+    keep: np.ndarray | None,
+    keys: _LakeKeys | None,
+    storage: Storage,
+    counts: dict[str, int],
 ) -> pa.Table:
     """Give the rows of pieces that are to be written, in the order of files, and count them."""
     rows = read_pieces(pieces, storage)
+    if keep is None:
+        keep = _first_copies(rows, keys)
     order = pc.sort_indices(rows, FILE_ORDER)
-    order = order.filter(pa.array(_first_copies(rows, keys)).take(order))
+    order = order.filter(pa.array(keep).take(order))
     counts["duplicate"] += rows.num_rows - len(order)
     kept = rows.take(order)
     _count_written(kept, counts)
     return kept
 
 
-def read_pieces(pieces: Sequence[Piece], storage: Storage) -> pa.Table:
-    """Read staged rows back."""
+def read_pieces(
+    pieces: Sequence[Piece], storage: Storage, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Read staged rows back, file by file; only some columns if they are named."""
     by_path: dict[str, list[int]] = {}
     for piece in pieces:
         by_path.setdefault(piece.path, []).append(piece.index)
+    fields = [STAGED_EVENT.get_field_index(name) for name in columns] if columns else None
+    options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=fields)
     batches: list[pa.RecordBatch] = []
     for path, indexes in by_path.items():
         with storage.open(path) as source:
-            reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(use_threads=False))
+            reader = pa.ipc.open_file(source, options=options)
             batches += [reader.get_batch(index) for index in indexes]
     return pa.Table.from_batches(batches).combine_chunks()
 

@@ -2,6 +2,7 @@
 
 import binascii
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,12 @@ from clickstream_dagster.processing.limits import (
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
 )
-from clickstream_dagster.processing.records import BrokenObjectError, open_object, read_lines
+from clickstream_dagster.processing.records import (
+    BrokenObjectError,
+    open_object,
+    read_lines,
+    require_unchanged,
+)
 
 REQUEST = pa.schema(
     [
@@ -58,6 +64,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _BLANK = " \t\r\n"
 _BLANK_BYTES = np.frombuffer(b" \t\r\n\v\f", np.uint8)
 _BYTE_ORDER_MARK = "\ufeff"  # some clients send one in front
+# JSON without events. Words and numbers are letters of base64, too, but never of gzip or JSON.
+_LONE_VALUE = re.compile(r'".*|null|true|false|-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?', re.DOTALL)
 _BATCH_BYTES = 16 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNPACKED_BYTES = 32 << 20
@@ -104,8 +112,8 @@ def read_requests(
 ) -> Iterator[pa.RecordBatch]:
     """Read raw objects as batches of REQUEST rows, some megabytes each.
 
-    Raises SourceError when an object can't be read, or has been written again since it was listed.
-    A damaged object gives its whole lines and one bad row for the rest.
+    Raises SourceError when an object can't be read, or has been written again since it was listed,
+    also while it is read. A damaged object gives its whole lines and one bad row for the rest.
     """
     waiting: list[_Lines] = []
     waiting_bytes = 0
@@ -125,8 +133,11 @@ def read_requests(
                         yield from _requests(waiting)
                         waiting, waiting_bytes = [], 0
             except BrokenObjectError as error:
+                require_unchanged(raw, stream)
                 tally.requests += 1
                 yield _broken_object(raw, number, error)
+            # A file that grows gives half a line, which is whole in the window that takes it next.
+            require_unchanged(raw, stream)
     if waiting:
         yield from _requests(waiting)
 
@@ -388,21 +399,23 @@ def decode_body(data: str | None) -> str:
     """Give the JSON text of a request body, by looking at the body itself.
 
     Plain JSON is taken as it is (a single object as an array of one); anything else must be
-    base64 of gzip, or base64, of JSON. Query parameters such as `compression` are not trusted
-    (seed 000, "Ingestion endpoint"). Raises BadBodyError.
+    base64 of gzip, or base64, of JSON, in lines or not, padded or not: so the seed solution reads
+    it. Query parameters such as `compression` are not trusted (seed 000, "Ingestion endpoint").
+    Raises BadBodyError.
     """
     text = _trimmed(data or "")
     if not text:
         raise BadBodyError(BadReason.MISSING_BODY, "the record has no data")
-    # These are letters of base64, too, but no gzip: the words of JSON.
-    if text[0] not in "[{" and text not in ("null", "true", "false"):
+    if text[0] not in "[{" and not _LONE_VALUE.fullmatch(text):
         text = _unpack(text)
     return f"[{text}]" if text.startswith("{") else text
 
 
 def _unpack(text: str) -> str:
+    letters = "".join(text.split())
+    letters += "=" * (-len(letters) % 4)
     try:
-        packed = pybase64.b64decode(text.encode("ascii"), validate="\n" not in text)
+        packed = pybase64.b64decode(letters.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise BadBodyError(
             BadReason.UNDECODABLE_BODY, f"the body is neither JSON nor base64: {error}"

@@ -139,6 +139,9 @@ def stage_requests(
             pieces.append(read_piece(value))
         else:
             bad_paths.append(value["path"])
+    on_frames = [step.name for step in plugins if not isinstance(step, ArrowPlugin)]
+    if on_frames:
+        _require_read(notes, len(shares), on_frames)
     for number in range(len(shares)):
         counters.add(notes.tally(number))
     counters.decoded = counters.requests - counters.bad_requests
@@ -165,6 +168,10 @@ class _Notes:
     def tally(self, number: int) -> dict[str, int]:
         """Give the counts of a share."""
         return json.loads(self.storage.read(self._tally(number)))
+
+    def tallies(self) -> int:
+        """Give how many shares have been read to their end."""
+        return len(self.storage.names(self.directory, "read-"))
 
     def write_rows(self, number: int, rows: int) -> None:
         """Note the rows that a task has handed over to plug-ins on DataFrames, by its first share.
@@ -248,6 +255,16 @@ def _counted(
         yield batch
     for number in [number for batch in told for number in batch.column(0).to_pylist()][:1]:
         notes.write_rows(number, rows)
+
+
+def _require_read(notes: _Notes, shares: int, on_frames: Sequence[str]) -> None:
+    """Raise PluginError when plug-ins on DataFrames did not take all rows, so reading ended."""
+    if notes.tallies() < shares:
+        raise PluginError(
+            f"plug-in {' or '.join(on_frames)} ended before it had read all of its rows (a limit"
+            " does that); an enrichment keeps every row: set bad_reason where a row must not reach"
+            " the lake"
+        )
 
 
 def _require_rows(notes: _Notes, counters: BatchCounters, enrichments: Sequence[Plugin]) -> None:

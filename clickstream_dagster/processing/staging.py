@@ -46,7 +46,10 @@ _LZ4 = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Staged rows of one app, day and bucket: record batch `index` of the Arrow file `path`."""
+    """Staged rows of one app, day and bucket: record batch `index` of the Arrow file `path`.
+
+    `bytes` is what they take in memory.
+    """
 
     path: str
     index: int
@@ -54,6 +57,7 @@ class Piece:
     event_date: date
     bucket: int
     rows: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +277,7 @@ def _write_pieces(waiting: list[_Judged], writer: _Writer, rule: StagingRule) ->
                 event_date=part.column("event_date")[0].as_py(),
                 bucket=int(keys[2, start]),
                 rows=part.num_rows,
+                bytes=part.nbytes,
             )
         )
     return pieces

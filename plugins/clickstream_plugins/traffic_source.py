@@ -364,11 +364,16 @@ def _without_ending(labels: Sequence[str]) -> str:
 
 
 def host_of(url: str) -> str:
-    """Give the host of an address in lower case, without its port; empty if there is none."""
+    """Give the host of an address in lower case, without its port; empty if there is none.
+
+    A text without `//` names a host only with a dot in it: others are words such as `null`, and
+    addresses of no host such as `about:blank`.
+    """
     try:
-        return (urlsplit(url if "//" in url else f"//{url}").hostname or "").rstrip(".")
+        host = (urlsplit(url if "//" in url else f"//{url}").hostname or "").rstrip(".")
     except ValueError:
         return ""
+    return host if "//" in url or "." in host else ""
 
 
 class TrafficSourceEnrichment(ArrowPlugin):

@@ -68,6 +68,16 @@ def test_only_regular_files_are_raw_objects(tmp_path):
     assert sorted(found) == ["a.gz", "link.gz"]
 
 
+@pytest.mark.parametrize("kind", [os.mkdir, lambda path: open(path, "wb").close()])
+def test_a_name_that_is_no_text_is_an_error_that_shows_it(tmp_path, kind):
+    kind(os.path.join(os.fsencode(tmp_path), b"caf\xe9.gz"))
+    with pytest.raises(SourceError, match=r"b'caf\\xe9\.gz', a name that is no UTF-8: rename it"):
+        list(list_objects(str(tmp_path)))
+    os.rename(os.path.join(os.fsencode(tmp_path), b"caf\xe9.gz"), tmp_path / "café.gz")
+    (tmp_path / "_café.gz").touch()
+    assert len(keys(str(tmp_path))) == (tmp_path / "café.gz").is_file()
+
+
 def test_links_to_folders_are_followed_once(tmp_path):
     for name in ("raw/day", "elsewhere"):
         (tmp_path / name).mkdir(parents=True)

@@ -120,6 +120,22 @@ class Loses(ArrowPlugin):
             yield batch.slice(0, 1)
 
 
+class Stops(ArrowPlugin):
+    """Reads the first batch only."""
+
+    def apply(self, batches: Batches) -> Batches:
+        """Give the events of one batch."""
+        yield next(batches)
+
+
+class StopsAtOnce(ArrowPlugin):
+    """Reads nothing."""
+
+    def apply(self, batches: Batches) -> Batches:
+        """Give nothing."""
+        return iter(())
+
+
 class Reorders(ArrowPlugin):
     """Gives the columns in another order, which is no mistake."""
 
@@ -184,6 +200,14 @@ class FrameEmpties(Plugin):
         from pyspark.sql import functions as F
 
         return data.withColumn("app_id", F.lit(None).cast("string"))
+
+
+class FrameLimits(Plugin):
+    """Takes a few rows."""
+
+    def transform(self, data: object) -> object:
+        """Give one event."""
+        return data.limit(1)
 
 
 class FrameFailsInTask(Plugin):

@@ -14,6 +14,7 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from clickstream_dagster.batches.objects import list_objects
@@ -24,7 +25,7 @@ from clickstream_dagster.errors import (
     SettingError,
     SourceError,
 )
-from clickstream_dagster.processing import engines, job, merge_pass, stage_pass
+from clickstream_dagster.processing import engines, job, merge_pass, merging, stage_pass, staging
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.engines import spark_session
 from clickstream_dagster.processing.job import process_batch
@@ -384,6 +385,43 @@ def test_many_days_and_buckets_come_out_whole(
     assert (counters.written, counters.duplicate) == (3_000, 500)
     for row in pipeline.rows("ods_event"):
         assert row["event_params"][0]["value"]["int_value"] == int(row["event_id"][1:])
+
+
+def test_a_bucket_that_is_too_large_for_memory_is_written_in_parts(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [
+        record(
+            plain(*(event(f"e{(n + k) % 40:02d}", unique_id=f"u{n}") for k in range(8))),
+            rid=f"r{n:02d}",
+            ingest_time=NOW_MS + (n * 7) % 20 * 1_000,
+        )
+        for n in range(20)
+    ]
+    counters = pipeline.process("b1", *([one] for one in records))
+    whole = content(pipeline)
+    monkeypatch.setattr(merging, "GROUP_BYTES", 3_000)
+    monkeypatch.setattr(staging, "_BUFFER_BYTES", 1_000)
+    assert pipeline.process("b1", *([one] for one in records)).written == counters.written == 27
+    assert content(pipeline) == whole
+    assert pipeline.process("b0", records).duplicate == 160
+    assert content(pipeline) == whole
+
+
+@pytest.mark.heavy
+def test_events_that_unpack_to_more_than_an_array_holds_are_written(pipeline: Pipeline) -> None:
+    attributes = {f"name_{n}": "x" * 1_000 for n in range(500)}
+    body = packed(*(event(f"e-{n:02d}", attributes=attributes) for n in range(60)))
+    unpacked = gzip.decompress(base64.b64decode(body))
+    requests = [
+        record(base64.b64encode(gzip.compress(unpacked.replace(b"e-", b"%d-" % n))).decode())
+        for n in range(75)
+    ]
+    counters = pipeline.process("b1", requests)
+    assert (counters.written, counters.duplicate) == (75 * 60, 0)
+    assert counters.bytes < 4 << 20
+    files = pipeline.lake.data_files("ods_event")
+    assert sum(pq.read_metadata(file).num_rows for file in files) == 75 * 60
 
 
 def test_places_and_user_agents_are_counted(pipeline: Pipeline, city_database: str) -> None:

@@ -495,7 +495,8 @@ def test_no_day_is_cut_into_small_files_for_idle_cores() -> None:
     def units(days: int, rows_of_day: int) -> list[int]:
         buckets = 30
         pieces = [
-            Piece("p", 0, "shop", date(2026, 1, day + 1), bucket, rows_of_day // buckets)
+            Piece("p", 0, "shop", date(2026, 1, day + 1), bucket, rows, 1_000 * rows)
+            for rows in (rows_of_day // buckets,)
             for day in range(days)
             for bucket in range(buckets)
         ]

@@ -35,6 +35,8 @@ def choice(name: str, **config: object) -> PluginChoice:
         ("Adds", r":Adds added the column tier, which the lake does not have"),
         ("Empties", r":Empties left the column app_id without a value in 2 of \d rows"),
         ("Loses", r":Loses got 3 rows and gave \d; an enrichment keeps every row"),
+        ("Stops", r":Stops ended before it had read all of its rows"),
+        ("FrameLimits", r":FrameLimits ended before it had read all of its rows"),
         ("FrameFails", r":FrameFails failed: ValueError: no such tier"),
         ("FrameAsksForAColumn", r":FrameAsksForAColumn failed: .*tier"),
         ("FrameGivesNothing", r":FrameGivesNothing gave a NoneType; .* a DataFrame"),
@@ -57,6 +59,11 @@ def test_a_broken_enrichment_is_named_in_one_line_and_nothing_is_written(
 def test_a_transformer_that_breaks_the_contract_is_named(pipeline: Pipeline) -> None:
     with pytest.raises(PluginError, match=r":Reorders dropped the column app_info"):
         pipeline.process("b1", RECORDS, transformer=choice("Reorders"))
+
+
+def test_a_transformer_that_stops_early_is_named(pipeline: Pipeline) -> None:
+    with pytest.raises(PluginError, match=r":StopsAtOnce ended before it had read all"):
+        pipeline.process("b1", RECORDS, transformer=choice("StopsAtOnce"))
 
 
 def test_an_error_that_is_for_the_user_already_stays_as_it_is(pipeline: Pipeline) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from clickstream_dagster.batches.objects import RawObject
+from clickstream_dagster.batches.objects import RawObject, list_objects
 from clickstream_dagster.errors import SourceError
 from clickstream_dagster.processing import records, requests
 from clickstream_dagster.processing.bad_reasons import BadReason
@@ -149,9 +149,35 @@ def test_an_object_that_is_gone_is_named() -> None:
         list(read_requests([RawObject("/nowhere/x.log.gz", 1, NOW_MS, "")], ReadTally()))
 
 
+@pytest.mark.parametrize("added", [b"{}\n", b'{"data": "half a li'])
+def test_a_file_that_grows_while_it_is_read_is_named(tmp_path: Path, added: bytes) -> None:
+    path = tmp_path / "grows.log"
+    path.write_bytes(json.dumps(record(plain(event(note="n" * 1_000_000)))).encode() + b"\n")
+    with path.open("ab") as file:
+        file.write(path.read_bytes() * 19)
+    (raw,) = list_objects(str(tmp_path))
+    batches = read_requests([raw], ReadTally())
+    next(batches)
+    with path.open("ab") as file:
+        file.write(added)
+    with pytest.raises(SourceError, match=r"grows\.log has been written again"):
+        list(batches)
+
+
 @pytest.mark.parametrize("pack", [plain, packed])
 def test_a_body_is_decoded_by_looking_at_it(pack: object) -> None:
     assert json.loads(decode_body(pack(event()))) == [event()]
+
+
+@pytest.mark.parametrize("events", [1, 2, 3])
+def test_base64_is_read_in_lines_and_without_its_padding(events: int) -> None:
+    text = plain(*(event("x" * place) for place in range(events)))
+    packed_text = base64.encodebytes(gzip.compress(text.encode())).decode()
+    for body in (packed_text, packed_text.replace("\n", "\r\n"), packed_text.rstrip("=\n")):
+        assert decode_body(body) == text
+    for cut in range(4):
+        bare = base64.b64encode(f"[{' ' * cut}]".encode()).decode().rstrip("=")
+        assert decode_body(bare) == f"[{' ' * cut}]"
 
 
 def test_a_single_object_and_a_byte_order_mark_are_taken() -> None:
@@ -171,6 +197,8 @@ def test_a_byte_order_mark_behind_a_body_is_no_part_of_json_however_it_is_packed
         ("  \n", BadReason.MISSING_BODY),
         ("hello, world", BadReason.UNDECODABLE_BODY),
         (packed(event())[:-20], BadReason.UNDECODABLE_BODY),
+        (packed(event())[:33], BadReason.UNDECODABLE_BODY),
+        (f"{packed(event())[:40]}!\n{packed(event())[40:]}", BadReason.UNDECODABLE_BODY),
     ],
 )
 def test_a_body_that_can_not_be_decoded_has_a_reason(body: str, reason: BadReason) -> None:
@@ -278,6 +306,8 @@ def test_what_becomes_a_column_of_its_events_is_as_short_as_their_own(tmp_path: 
     assert (row["request_id"], row["platform"]) == ("r" * 1_024, "名" * 1_024)
 
 
-@pytest.mark.parametrize("word", ["null", "true", "false"])
-def test_a_word_of_json_is_not_taken_for_base64(word: str) -> None:
+@pytest.mark.parametrize(
+    "word", ["null", "true", "false", "5", "1234", "-1.5e+3", '"text"', '"\n"']
+)
+def test_a_lone_value_of_json_is_not_taken_for_base64(word: str) -> None:
     assert decode_body(word) == word
