@@ -20,6 +20,9 @@ from clickstream_dagster.collector import segments
 MAX_WAITING_BYTES = 32 << 20
 """Lines that wait for the disk; more are refused, so that a slow disk can't fill the memory."""
 
+FAILED = 70
+"""Exit code of a process whose log has failed by other than the disk (sysexits.h, EX_SOFTWARE)."""
+
 _LOOK_SECONDS = 1.0
 
 _logger = logging.getLogger(__name__)
@@ -56,7 +59,7 @@ class LogSettings:
 
 class Log:
     """Lines go in, sealed segments come out in `folder`; `on_sealed` is called for each, by the
-    writing thread.
+    writing thread. Should that thread fail, of a lack of memory say, the process ends.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class Log:
         self._segment: _OpenSegment | None = None
         self._left_open: list[Path] = []
         self.refusal: str | None = _shortage(folder, settings.min_free_bytes)
-        self._thread = threading.Thread(target=self._write_groups, name="log", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     @property
@@ -125,6 +128,15 @@ class Log:
                 on_written(error)
             except Exception:
                 _logger.exception("a request can't be answered")
+
+    def _run(self) -> None:
+        try:
+            self._write_groups()
+        except BaseException:
+            # No request would be answered any more. Whoever comes next to the folder seals what
+            # is in it, as after a kill.
+            _logger.critical("the log has failed: its process ends", exc_info=True)
+            os._exit(FAILED)
 
     def _write_groups(self) -> None:
         look_at = time.monotonic() + _LOOK_SECONDS

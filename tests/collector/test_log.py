@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from clickstream_dagster.collector.log import Log, LogError, LogSettings, Sync
+from clickstream_dagster.collector.log import FAILED, Log, LogError, LogSettings, Sync
 from clickstream_dagster.collector.segments import (
     MAX_FRAME_BYTES,
     SealedSegment,
@@ -211,3 +213,30 @@ def test_an_answer_that_fails_does_not_keep_others_from_theirs(tmp_path: Path) -
     asyncio.run(run())
     (segment,) = sealed_segments(tmp_path)
     assert lines_of(segment) == [b"first\n", b"second\n", b"third\n"]
+
+
+WITHOUT_MEMORY = """
+import asyncio, sys
+from pathlib import Path
+from clickstream_dagster.collector.log import FAILED, Log, LogSettings
+
+def without_memory():
+    raise MemoryError
+
+async def serve():
+    settings = LogSettings(segment_bytes=1, segment_seconds=60, min_free_bytes=0)
+    log = Log(Path(sys.argv[1]), settings, without_memory, asyncio.get_running_loop())
+    log.add(b"kept\\n", lambda error: None)
+    await asyncio.Event().wait()
+
+asyncio.run(serve())
+"""
+
+
+def test_a_process_whose_log_has_failed_ends_and_loses_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_MEMORY, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == FAILED
+    assert "the log has failed" in ended.stderr
+    (segment,) = sealed_segments(tmp_path)
+    assert lines_of(segment) == [b"kept\n"]
