@@ -66,7 +66,7 @@ def about(
             f"cast({literal(value)} as {type_}) as {column}"
             for column, type_, value in zip("ab", types, values, strict=False)
         ]
-        given.append(f"select {literal(name)} as name, {', '.join(columns)}")
+        given.append(f"select cast({literal(name)} as varchar) as name, {', '.join(columns)}")
         answers[name] = answer if isinstance(answer, Differs) else [(answer,)]
     rows = " union all ".join(given)
     return Question(
