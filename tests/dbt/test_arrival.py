@@ -107,6 +107,7 @@ def test_a_batch_with_other_events_and_a_batch_that_is_gone(in_order: Models) ->
     same_as_from_nothing(in_order)
 
 
+@pytest.mark.heavy
 def test_events_at_both_ends_of_the_calendar_are_followed(
     new_models: Callable[[], Models],
 ) -> None:
@@ -262,6 +263,7 @@ def test_a_batch_goes_out_of_a_compacted_file(
     same_as_from_nothing(models)
 
 
+@pytest.mark.heavy
 def test_a_ledger_of_an_earlier_version_goes_on(new_models: Callable[[], Models]) -> None:
     models = new_models()
     write(models.sink, BATCHES[0])
@@ -273,6 +275,7 @@ def test_a_ledger_of_an_earlier_version_goes_on(new_models: Callable[[], Models]
     same_as_from_nothing(models)
 
 
+@pytest.mark.heavy
 def test_a_lake_without_events_gives_empty_views_that_pass_their_tests(
     new_models: Callable[[], Models],
 ) -> None:

@@ -28,12 +28,15 @@ def models(new_models: Callable[[], Models]) -> Models:
 DAMAGES = [
     ("insert into {t} select * from {t} where {day}", "clickstream_event_base", "unique"),
     ("update {t} set event_count = 7 where {day}", "clickstream_user_day_base", "every_event"),
+    ("update {t} set event_count = 7 where {day}", "clickstream_session_base", "events_of_sess"),
+    ("update {t} set user_pseudo_id = 'x' where {day}", "clickstream_session_base", "relation"),
+]
+# In the heavy tests.
+MORE_DAMAGES = [
     ("update {t} set event_count = 7 where {day}", "clickstream_activity_daily", "every_event"),
     ("update {t} set dau_mau = 1.5 where {day}", "clickstream_active_users_daily", "range"),
     ("update {t} set session_count = 7 where {day}", "clickstream_engagement_daily", "sessions_of"),
-    ("update {t} set event_count = 7 where {day}", "clickstream_session_base", "events_of_sess"),
     ("update {t} set event_rank = 7 where {day}", "clickstream_path_base", "paths_count"),
-    ("update {t} set user_pseudo_id = 'x' where {day}", "clickstream_session_base", "relation"),
     ("update {t} set app_id = 'other' where {day}", "clickstream_session_base", "relation"),
     ("update {t} set event_name = null where {day}", "clickstream_event_base", "not_null"),
 ]
@@ -73,7 +76,10 @@ def damaged(models: Models, statement: str, table: str, day: str, *, everything:
     return ""
 
 
-@pytest.mark.parametrize(("statement", "table", "test"), DAMAGES)
+@pytest.mark.parametrize(
+    ("statement", "table", "test"),
+    [*DAMAGES, *(pytest.param(*damage, marks=pytest.mark.heavy) for damage in MORE_DAMAGES)],
+)
 def test_damage_on_the_days_of_the_last_load_is_found(
     models: Models, statement: str, table: str, test: str
 ) -> None:

@@ -108,6 +108,7 @@ def differences(one: Path, other: Path) -> dict[str, int]:
     return {view: count for view, count in counts.items() if count}
 
 
+@pytest.mark.heavy
 def test_one_batch_equals_shuffled_repeated_and_replayed_batches(
     lines: list[bytes], tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """A project of two small stacks that moto can make, for tests of the life cycle."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -127,4 +128,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # A job in the background ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     main()

@@ -95,6 +95,7 @@ def listener_apps(outputs: dict[str, Any]) -> set[str]:
     }
 
 
+@pytest.mark.heavy
 def test_from_nothing_to_a_pipeline_another_app_and_back(
     quickstart: Quickstart, cloudformation: CloudFormationEdge
 ) -> None:
