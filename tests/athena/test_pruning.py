@@ -102,7 +102,7 @@ def days_read(lakes: TwoLakes, statement: str, table: str, column: str) -> list[
 
 def test_a_load_merges_into_the_sessions_of_its_days(months: tuple[TwoLakes, list[str]]) -> None:
     lakes, merges = months
-    (merge,) = [text for text in merges if '"clickstream_session_base" as old' in text]
+    (merge,) = [text for text in merges if '"clickstream_session_base" as former' in text]
     bounds = days_read(lakes, merge, "clickstream_session_base", "first_event_date")
     assert bounds == [("2025-01-05", "2025-01-05")]
 
