@@ -60,7 +60,6 @@ class ProjectSettings:
         _check("segment size", self.segment_bytes / MB, least, most, "MiB")
         _check("segment age", self.segment_seconds, fastest, MAX_SEGMENT_SECONDS, "seconds")
         _check("body limit", self.body_bytes / 1024, 1, MAX_BODY_BYTES / 1024, "KiB")
-        ClientAddresses(self.trusted_proxies)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
