@@ -10,6 +10,7 @@ import typer
 
 from clickstream_dagster.athena_commands import athena_app
 from clickstream_dagster.collector_command import collector
+from clickstream_dagster.garbage import collect_rarely
 from clickstream_dagster.infra_commands import infra_app
 from clickstream_dagster.model_options import CheckEverything, DefinitionsFile
 from clickstream_dagster.package_commands import package_app
@@ -42,6 +43,7 @@ app.command()(sdk_config)
 @app.callback()
 def main() -> None:
     """Collect, process, model and report behaviour events."""
+    collect_rarely()
 
 
 @app.command()

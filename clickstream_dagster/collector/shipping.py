@@ -1,9 +1,7 @@
 """Shipping: sealed segments go to the sink, oldest first, and are deleted when it has them."""
 
 import logging
-import os
 import random
-import sys
 import threading
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from clickstream_dagster.collector.segments import (
 from clickstream_dagster.collector.sinks.sink import Sink, SinkError
 from clickstream_dagster.collector.spool import WorkerFolder, take_left_folders
 from clickstream_dagster.errors import ClickstreamError
+from clickstream_dagster.priority import give_way
 
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 60.0
@@ -56,11 +55,7 @@ class Shipper:
         return not self._thread.is_alive() and not sealed_segments(self._folder.path)
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # where a thread has a priority of its own
-            thread = threading.get_native_id()
-            # More than it has: only root may take less, and the collector may be nice already.
-            nice = os.getpriority(os.PRIO_PROCESS, thread) + _NICER
-            os.setpriority(os.PRIO_PROCESS, thread, nice)
+        give_way(_NICER)
         failures = 0
         while True:
             self._wake.clear()  # first: drain sets the other one before it

@@ -39,6 +39,20 @@ def sail_server() -> Iterator[str]:
 
 
 @contextmanager
+def connect_address(engine: str) -> Iterator[str]:
+    """Give the Spark Connect address of `sail`, started here, or of a server that answers.
+
+    Raises EngineError where nobody answers.
+    """
+    if engine == "sail":
+        with sail_server() as address:
+            yield address
+    else:
+        require_answer(engine)
+        yield engine
+
+
+@contextmanager
 def spark_session(engine: str) -> "Iterator[SparkSession]":
     """Give a Spark session on `sail`, `spark` (local JVM) or an `sc://host:port` address.
 
@@ -52,8 +66,7 @@ def spark_session(engine: str) -> "Iterator[SparkSession]":
         if engine == "spark":
             session = _local_session()
         else:
-            address = stack.enter_context(sail_server()) if engine == "sail" else engine
-            require_answer(address)
+            address = stack.enter_context(connect_address(engine))
             session = SparkSession.builder.remote(address).create()
             prepare(session, in_this_process=engine == "sail")
         stack.callback(session.stop)

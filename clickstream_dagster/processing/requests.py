@@ -142,6 +142,20 @@ def read_requests(
         yield from _requests(waiting)
 
 
+def load_compiled() -> None:
+    """Load the compiled functions that reading needs, which a first batch would wait for."""
+    record = pa.array([b'{"data":"[{\\"a\\":[1.5]}]"}'])
+    nowhere = np.zeros(1, np.int64)
+    for requests in requests_of(record, pa.array([""]), nowhere, nowhere):
+        json = JsonBatch(requests.column("body"))
+        values, _ = json.members(json.root_elements[0])
+        json.is_key(values, "a")
+        json.keys_of(values)
+        json.typed(values)
+        json.is_missing(values)
+        json.is_longer(values, 1)
+
+
 def single_events(
     bodies: pa.StringArray,
     envelopes: pa.StringArray,

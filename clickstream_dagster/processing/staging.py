@@ -41,6 +41,7 @@ _DISCARDED = pa.array([reason.value for reason in DISCARDED])
 _HOUR_MS = 3_600_000
 # Cut into pieces that are read one by one later: small ones cost more than their bytes.
 _BUFFER_BYTES = 128 << 20
+_BAD_BUFFER_BYTES = 8 << 20
 _LZ4 = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
@@ -92,12 +93,12 @@ def stage_events(batches: Iterator[pa.RecordBatch], rule: StagingRule) -> Iterat
     """Stage the EVENT rows of one task; give its pieces and its counts as REPORT rows."""
     name = f"{rule.directory}/{uuid.uuid4().hex}"
     good = _Writer(rule.storage, f"{name}.good", _with_batch(STAGED_EVENT, rule))
-    bad = _Writer(rule.storage, f"{name}.bad", _with_batch(STAGED_BAD, rule))
+    bad = _BadRows(_Writer(rule.storage, f"{name}.bad", _with_batch(STAGED_BAD, rule)))
     counts = dict.fromkeys(_COUNTS, 0)
     pieces: list[Piece] = []
     waiting: list[_Judged] = []
     waiting_bytes = 0
-    with good, bad:
+    with good, bad.writer:
         for batch in batches:
             judged = _judge(batch, rule, counts, bad)
             if not judged.keep.any():
@@ -108,9 +109,10 @@ def stage_events(batches: Iterator[pa.RecordBatch], rule: StagingRule) -> Iterat
                 pieces += _write_pieces(waiting, good, rule)
                 waiting, waiting_bytes = [], 0
         pieces += _write_pieces(waiting, good, rule)
+        bad.flush()
     report = [("tally", counts), *(("piece", asdict(piece)) for piece in pieces)]
-    if bad.written:
-        report.append(("bad", {"path": bad.path, "rows": bad.rows}))
+    if bad.writer.written:
+        report.append(("bad", {"path": bad.writer.path, "rows": bad.writer.rows}))
     yield report_batch(report)
 
 
@@ -175,6 +177,28 @@ class _Writer:
         return self.written - 1
 
 
+class _BadRows:
+    """Bad rows of many batches, most of which have few, on their way to one file."""
+
+    def __init__(self, writer: _Writer) -> None:
+        self.writer = writer
+        self._waiting: list[pa.RecordBatch] = []
+        self._bytes = 0
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Take the bad rows of a batch."""
+        self._waiting.append(rows)
+        self._bytes += rows.nbytes
+        if self._bytes >= _BAD_BUFFER_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that were taken."""
+        if self._waiting:
+            self.writer.write(pa.concat_batches(self._waiting))
+            self._waiting, self._bytes = [], 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Judged:
     """Events with the lake's columns, and which of them stay."""
@@ -184,13 +208,13 @@ class _Judged:
 
 
 def _judge(
-    batch: pa.RecordBatch, rule: StagingRule, counts: dict[str, int], bad: _Writer
+    batch: pa.RecordBatch, rule: StagingRule, counts: dict[str, int], bad: _BadRows
 ) -> _Judged:
     """Count every row, write the bad ones, and mark those that stay."""
     is_bad = batch.column("bad_reason").is_valid()
     if pc.any(is_bad).as_py():
         rows = batch.filter(is_bad)
-        bad.write(_in_batches(_bad_rows(rows), rows, rule))
+        bad.add(_in_batches(_bad_rows(rows), rows, rule))
         discarded = pc.sum(pc.is_in(rows.column("bad_reason"), _DISCARDED)).as_py()
         counts["discarded"] += discarded
         counts["bad"] += rows.num_rows - discarded

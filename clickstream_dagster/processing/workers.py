@@ -22,12 +22,15 @@ from typing import TypeVar
 import pyarrow as pa
 
 from clickstream_dagster.errors import TaskError
+from clickstream_dagster.garbage import collect_rarely
+from clickstream_dagster.priority import give_way
 
 SPREAD_BYTES = 24 << 20
 """Raw bytes of a batch from which on starting workers is quicker than doing without."""
 
 _IDLE_SECONDS = 30
 _PARENT_SECONDS = 0.1
+_NICER = 10
 # numpy's library for matrices, of which there are none here, would start a thread a core.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
@@ -96,7 +99,21 @@ def start() -> None:
 
 
 def _load() -> None:
+    """Load what tasks need, the compiled functions, too, while the engine is being started.
+
+    It gives way to the process that starts the engine: a batch begins when that is done.
+    """
+    loading = threading.Thread(target=_load_nicely)
+    loading.start()
+    loading.join()
+
+
+def _load_nicely() -> None:
+    give_way(_NICER)
     from clickstream_dagster.processing import merging, stage_pass  # noqa: F401
+    from clickstream_dagster.processing.requests import load_compiled
+
+    load_compiled()
 
 
 @contextmanager
@@ -135,6 +152,7 @@ def _run(function: Apply, batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]
 def _begin(parent: int) -> None:
     # Ctrl-C reaches the whole group: the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    collect_rarely()
     keep_freed_memory()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 

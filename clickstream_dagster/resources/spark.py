@@ -70,8 +70,7 @@ def _session(engine: str) -> "Iterator[SparkSession]":
     from dagster_pyspark import LazyPySparkResource
 
     with ExitStack() as stack:
-        address = stack.enter_context(engines.sail_server()) if engine == "sail" else engine
-        engines.require_answer(address)
+        address = stack.enter_context(engines.connect_address(engine))
         session = LazyPySparkResource(spark_config={"spark.remote": address}).spark_session
         engines.prepare(session, in_this_process=engine == "sail")
         stack.callback(session.stop)
