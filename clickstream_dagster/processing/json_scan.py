@@ -15,6 +15,7 @@ from clickstream_dagster.processing.json_words import (
     WORD,
     compiled,
     compiled_lean,
+    fetch_early,
     first_marked,
     hash_of,
     mark_backslashes,
@@ -39,6 +40,8 @@ _BYTES_A_NODE = 16
 # A key that finds no slot near its own gets a number of its own: many keys that were made to
 # collide cost little. Whoever looks keys up must look at all of them.
 _MOST_PROBES = 64
+# Values of one field lie an event apart: each would be waited for.
+_NODES_AHEAD = 8
 
 _QUOTE, _BACKSLASH, _COMMA, _COLON = (ord(sign) for sign in '"\\,:')
 _OPEN_OBJECT, _CLOSE_OBJECT, _OPEN_ARRAY, _CLOSE_ARRAY = (ord(sign) for sign in "{}[]")
@@ -463,6 +466,12 @@ def children(kind, behind, key, keys, owners, container):
 
 
 @compiled_lean
+def _fetch_early(data, start, nodes, n):
+    if n < len(nodes) and nodes[_at(n)] >= 0:
+        fetch_early(data, _at(start[_at(nodes[_at(n)])]))
+
+
+@compiled_lean
 def _put(data, place, stop, out, at):
     for n in range(np.int64(stop) - np.int64(place)):
         out[_at(at + n)] = data[_at(place + n)]
@@ -584,6 +593,7 @@ def texts(data, kind, start, stop, nodes, spare_of, spare, spare_offsets):
     has = np.zeros(len(nodes), np.bool_)
     at = np.int64(0)
     for n in range(len(nodes)):
+        _fetch_early(data, start, nodes, n + _NODES_AHEAD)
         node = nodes[n]
         if len(spare_of) > 0 and spare_of[n] >= 0:
             has[n] = True
@@ -634,6 +644,7 @@ def integers(data, kind, start, stop, nodes, of_strings):
     values = np.zeros(len(nodes), np.int64)
     state = np.zeros(len(nodes), np.uint8)
     for n in range(len(nodes)):
+        _fetch_early(data, start, nodes, n + _NODES_AHEAD)
         node = nodes[n]
         if node < 0:
             continue

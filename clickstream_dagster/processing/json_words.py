@@ -7,6 +7,7 @@ little-endian. Marks of bytes are their highest bits.
 from collections.abc import Callable
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -18,6 +19,7 @@ _HIGHEST = np.uint64(0x8080808080808080)
 _QUOTES = _ONES * np.uint64(ord('"'))
 _BACKSLASHES = _ONES * np.uint64(ord("\\"))
 _BLANKS = _ONES * np.uint64(ord(" "))
+_FOR_READING = (0, 3, 1)  # llvm.prefetch: for reading, to be kept, of data
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio, made odd
 
 
@@ -68,6 +70,23 @@ def put_word(typing_context, out, place, word):
         return context.get_dummy_value()
 
     return types.void(out, types.uint64, types.uint64), generate
+
+
+@intrinsic
+def fetch_early(typing_context, data, place):
+    """Ask for the bytes around a place, so that they are in the cache when they are read soon."""
+
+    def generate(context, builder, signature, arguments):
+        array, at = arguments
+        start = context.make_array(signature.args[0])(context, builder, array).data
+        pointer = builder.bitcast(builder.gep(start, [at]), cgutils.voidptr_t)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(prefetch, [pointer, *(number(value) for value in _FOR_READING)])
+        return context.get_dummy_value()
+
+    return types.void(data, types.uint64), generate
 
 
 @intrinsic
