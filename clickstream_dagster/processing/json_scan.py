@@ -41,7 +41,7 @@ _BYTES_A_NODE = 16
 # collide cost little. Whoever looks keys up must look at all of them.
 _MOST_PROBES = 64
 # Values of one field lie an event apart: each would be waited for.
-_NODES_AHEAD = 8
+_NODES_AHEAD = 32
 
 _QUOTE, _BACKSLASH, _COMMA, _COLON = (ord(sign) for sign in '"\\,:')
 _OPEN_OBJECT, _CLOSE_OBJECT, _OPEN_ARRAY, _CLOSE_ARRAY = (ord(sign) for sign in "{}[]")
