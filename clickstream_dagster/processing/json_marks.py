@@ -6,8 +6,8 @@ nodes of a batch (`kind`, `start`, `stop`, `key`) is what json_scan.scan gives.
 
 import numpy as np
 
+from clickstream_dagster.processing.compiling import compiled
 from clickstream_dagster.processing.json_scan import ESCAPED, NULL, STRING
-from clickstream_dagster.processing.json_words import compiled
 
 _at = np.uint64  # as in json_scan
 

@@ -11,10 +11,9 @@ numbers NaN, Infinity and -Infinity, which some encoders write.
 
 import numpy as np
 
+from clickstream_dagster.processing.compiling import compiled, compiled_lean
 from clickstream_dagster.processing.json_words import (
     WORD,
-    compiled,
-    compiled_lean,
     fetch_early,
     first_marked,
     hash_of,

@@ -4,13 +4,13 @@ A word is eight bytes as they lie in memory, the first one lowest: what numba co
 little-endian. Marks of bytes are their highest bits.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from clickstream_dagster.processing.compiling import compiled_lean
 
 WORD = 8
 
@@ -21,26 +21,6 @@ _BACKSLASHES = _ONES * np.uint64(ord("\\"))
 _BLANKS = _ONES * np.uint64(ord(" "))
 _FOR_READING = (0, 3, 1)  # llvm.prefetch: for reading, to be kept, of data
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio, made odd
-
-
-def compiled(function: Callable) -> Callable:
-    """Compile at the first call, without the interpreter's lock, and keep the result on disk."""
-    return _compiled(function)
-
-
-def compiled_lean(function: Callable) -> Callable:
-    """Compile a function that makes no arrays: it counts no references to those it is given.
-
-    Counting them at every call of a small function took half of the time of reading JSON.
-    """
-    return _compiled(function, _nrt=False)
-
-
-def _compiled(function: Callable, **options: bool) -> Callable:
-    try:
-        return njit(nogil=True, cache=True, **options)(function)
-    except RuntimeError:  # neither this folder nor the user's cache can be written
-        return njit(nogil=True, **options)(function)
 
 
 def _pointer(context, builder, array_type, array, place):

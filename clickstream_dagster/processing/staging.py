@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clickstream_dagster.processing.bad_reasons import DISCARDED
+from clickstream_dagster.processing.compiling import compiled
 from clickstream_dagster.processing.events import LAKE_COLUMNS
 from clickstream_dagster.processing.limits import FRESHNESS_EXEMPT
 from clickstream_dagster.processing.schema import BAD_EVENT
@@ -311,8 +312,16 @@ def bucket_of(texts: pa.StringArray, buckets: int) -> np.ndarray:
     """Give a bucket for every text: equal texts share one. The sum of the bytes decides."""
     if buckets == 1 or len(texts) == 0:
         return np.zeros(len(texts), np.int64)
-    texts = pa.concat_arrays([texts])
-    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
-    data = np.frombuffer(texts.buffers()[2], np.uint8)
-    sums = np.concatenate([[0], np.cumsum(data[offsets[0] : offsets[-1]], dtype=np.int64)])
-    return np.diff(sums[offsets - offsets[0]]) % buckets
+    _, offsets, data = texts.buffers()
+    bounds = np.frombuffer(offsets, np.int32)[texts.offset :][: len(texts) + 1]
+    return _byte_sums(np.frombuffer(data, np.uint8), bounds) % buckets
+
+
+@compiled
+def _byte_sums(data, offsets):
+    """Give the sum of the bytes of each text."""
+    sums = np.zeros(len(offsets) - 1, np.int64)
+    for n in range(len(sums)):
+        for place in range(offsets[n], offsets[n + 1]):
+            sums[n] += data[np.uint64(place)]
+    return sums
