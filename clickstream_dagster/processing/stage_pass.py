@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 # Staged rows take about ten times the size of their raw objects in memory.
-BUCKET_RAW_BYTES = 64 << 20
+BUCKET_RAW_BYTES = 256 << 20
 
 Progress = Callable[[str], None]
 
