@@ -22,6 +22,7 @@ from clickstream_dagster.processing.events import LAKE_COLUMNS
 from clickstream_dagster.processing.limits import FRESHNESS_EXEMPT
 from clickstream_dagster.processing.schema import BAD_EVENT
 from clickstream_dagster.processing.storage import Storage
+from clickstream_dagster.processing.taking import take_rows
 
 STAGED_EVENT = pa.schema(LAKE_COLUMNS)
 STAGED_BAD = pa.schema([field for field in BAD_EVENT if field.name != "ingest_batch"])
@@ -290,7 +291,7 @@ def _write_pieces(waiting: list[_Judged], writer: _Writer, rule: StagingRule) ->
     keys = keys[:, order]
     starts = np.flatnonzero(np.any(np.diff(keys, axis=1, prepend=-1) != 0, axis=0))
     if len(starts) > 1 or len(kept) < events.num_rows:
-        events = events.take(pa.array(kept[order]))
+        events = take_rows(events, kept[order])
     pieces: list[Piece] = []
     for start, stop in zip(starts, [*starts[1:], events.num_rows], strict=True):
         part = events.slice(start, stop - start)
