@@ -313,7 +313,9 @@ def partition_folder(location: str, **values: object) -> str:
 def open_data_file(path: str, schema: pa.Schema) -> pq.ParquetWriter:
     """Open a data file of the lake for writing.
 
-    Values that hardly repeat get no dictionary: that saves a tenth of the bytes.
+    Values that hardly repeat get no dictionary: that saves a tenth of the bytes. Values in structs
+    and lists get no statistics: rows are not ordered by any of them, so no query skips a row group
+    for their sake, and they took a tenth of the time of writing.
     """
     leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
     return pq.ParquetWriter(
@@ -321,6 +323,7 @@ def open_data_file(path: str, schema: pa.Schema) -> pq.ParquetWriter:
         schema,
         compression="zstd",
         compression_level=1,
+        write_statistics=[leaf for leaf in leaves if "." not in leaf],
         use_dictionary=[leaf for leaf in leaves if not leaf.endswith(_UNIQUE)],
     )
 
