@@ -38,19 +38,29 @@ TABLES: Mapping[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "bad_event": (BAD_EVENT, ("ingest_date",)),
 }
 
+_BOUNDED = (
+    *("ingest_batch", "app_id", "event_date", "ingest_date"),
+    *("event_timestamp", "ingest_timestamp", "user_pseudo_id"),
+)
+
+# Data files have no statistics of values in structs and lists: see open_data_file.
+_METRICS = {
+    "write.metadata.metrics.default": "none",
+    **{
+        f"write.metadata.metrics.column.{field.name}": (
+            "full" if field.name in _BOUNDED else "counts"
+        )
+        for schema, _ in TABLES.values()
+        for field in schema
+        if not pa.types.is_nested(field.type)
+    },
+}
+
 TABLE_PROPERTIES = {
     "write.parquet.compression-codec": "zstd",
     # A commit on top of another writer's must look at its rows first: see merge_pass.
     "commit.retry.num-retries": "0",
-    # Statistics of nested columns serve no reader and make manifests large.
-    "write.metadata.metrics.default": "counts",
-    "write.metadata.metrics.column.ingest_batch": "full",
-    "write.metadata.metrics.column.app_id": "full",
-    "write.metadata.metrics.column.event_date": "full",
-    "write.metadata.metrics.column.ingest_date": "full",
-    "write.metadata.metrics.column.event_timestamp": "full",
-    "write.metadata.metrics.column.ingest_timestamp": "full",
-    "write.metadata.metrics.column.user_pseudo_id": "full",
+    **_METRICS,
     "write.metadata.previous-versions-max": "20",
     "write.metadata.delete-after-commit.enabled": "true",
 }
@@ -317,11 +327,11 @@ class Lake:
         from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
         self.storage.settle(add, self.root)
+        # A table of an earlier version has other properties.
+        metadata = table.metadata.model_copy(update={"properties": table.properties | _METRICS})
         with self._errors(), ThreadPoolExecutor(8) as pool:
             entries = list(
-                pool.map(
-                    lambda path: parquet_file_to_data_file(table.io, table.metadata, path), add
-                )
+                pool.map(lambda path: parquet_file_to_data_file(table.io, metadata, path), add)
             )
         try:
             with table.transaction() as transaction:
