@@ -14,6 +14,7 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -25,7 +26,15 @@ from clickstream_dagster.errors import (
     SettingError,
     SourceError,
 )
-from clickstream_dagster.processing import engines, job, merge_pass, merging, stage_pass, staging
+from clickstream_dagster.processing import (
+    engines,
+    job,
+    merge_pass,
+    merging,
+    requests,
+    stage_pass,
+    staging,
+)
 from clickstream_dagster.processing.attempt import Attempt
 from clickstream_dagster.processing.engines import spark_session
 from clickstream_dagster.processing.job import process_batch
@@ -152,6 +161,37 @@ def test_discarded_parts_are_counted_beside_their_events(pipeline: Pipeline) -> 
     assert len(pipeline.rows("bad_event")) == 4
     (row,) = pipeline.rows("ods_event")
     assert [pair["key"] for pair in row["event_params"]] == ["kept"]
+
+
+def test_bad_records_of_many_batches_of_rows_are_written_together(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "_BATCH_BYTES", 1)  # a batch of rows for every object
+    objects = [[record(plain(f"text {n}"), rid=f"r{n}")] for n in range(30)]
+    assert pipeline.process("b1", *objects).bad == 30
+    (path,) = pipeline.lake.data_files("bad_event")
+    assert pq.ParquetFile(path).num_row_groups <= engines.cores()
+    monkeypatch.setattr(staging, "_BAD_BUFFER_BYTES", 1)
+    kept = pipeline.rows("bad_event")
+    assert pipeline.process("b1", *objects).bad == 30
+    assert pipeline.rows("bad_event") == kept
+
+
+def test_files_tell_of_columns_outside_of_structs_and_lists_only(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What sorts rows has bounds, for queries to skip files by; others are counted."""
+    pipeline.process("b1", [record(plain(event("e1", attributes={"a": 1})))])
+    (file,) = pipeline.lake.files("ods_event")
+    schema = pipeline.lake.table("ods_event").schema()
+    assert {schema.find_column_name(number) for number in file.entry.lower_bounds} == {
+        *("ingest_batch", "app_id", "event_date", "event_timestamp", "ingest_timestamp"),
+        "user_pseudo_id",
+    }
+    counted = {schema.find_column_name(number) for number in file.entry.null_value_counts}
+    assert counted == {field.name for field in ODS_EVENT if not pa.types.is_nested(field.type)}
+    # It warns of each column whose statistics it misses.
+    assert not [told for told in caplog.records if told.name.startswith("pyiceberg")]
 
 
 def test_bad_records_are_kept_once_however_many_batches_bring_them(pipeline: Pipeline) -> None:

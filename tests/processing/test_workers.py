@@ -1,5 +1,6 @@
 """Tasks run in processes of their own, and end with the process that they work for."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from clickstream_dagster.errors import PluginError, TaskError
 from clickstream_dagster.processing import workers
 from clickstream_dagster.processing.workers import in_worker, worker_processes
+from tests.processing.records_input import event, plain, record
 
 NUMBERS = pa.RecordBatch.from_pydict({"number": [1, 2, 3]})
 
@@ -64,6 +66,42 @@ def test_a_killed_worker_is_told_and_the_next_task_gets_another() -> None:
         with pytest.raises(TaskError, match="killed"):
             _results(_kill_itself)
         assert len(_results(_with_process)) == 2
+
+
+_LOADED = """
+import sys, numpy as np, pyarrow as pa
+from clickstream_dagster.processing import json_marks, json_scan
+from clickstream_dagster.processing.requests import load_compiled, requests_of
+from clickstream_dagster.processing.plugins import PluginContext
+from clickstream_plugins.sdk import SdkTransformer
+
+def versions():
+    functions = {**vars(json_scan), **vars(json_marks)}
+    return {name: len(it.signatures) for name, it in functions.items() if hasattr(it, "signatures")}
+
+load_compiled()
+before = versions()
+records = pa.array([sys.stdin.buffer.read()])
+place = np.array([1])
+requests = list(requests_of(records, pa.array(["object"]), place, place))
+(events,) = SdkTransformer(PluginContext("demo", ("shop",))).apply(requests)
+assert events.column("event_id").to_pylist() == ["e1"]
+assert events.column("bad_reason").null_count == 1
+assert versions() == before, (before, versions())
+print(before["scan"], before["fields"], before["children"], before["texts"], before["integers"])
+"""
+
+
+def test_what_a_batch_needs_is_compiled_or_loaded_before_it() -> None:
+    sent = event(attributes={"_a": "x", "b": [1.5], "c": True}, items=[{"id": "i"}])
+    done = subprocess.run(
+        [sys.executable, "-c", _LOADED],
+        input=json.dumps(record(plain(sent))),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1"] * 5
 
 
 _PARENT = """
