@@ -38,8 +38,9 @@ from clickstream_dagster.processing.plugins import (
 OWN = "clickstream-dagster"
 
 NEEDED = (
-    *("boto3", "click", "dagster-pipes", "fsspec", "isal", "maxminddb", "numba", "numpy", "orjson"),
-    *("pandas", "pyarrow", "pybase64", "pydantic", "pyiceberg", "pyyaml", "rich", "ua-parser"),
+    *("boto3", "click", "dagster-pipes", "fsspec", "isal", "llvmlite", "maxminddb", "numba"),
+    *("numpy", "orjson", "pandas", "pyarrow", "pybase64", "pydantic", "pyiceberg", "pyyaml"),
+    *("rich", "ua-parser"),
 )
 """Requirements of this project that processing, or one of these, needs; others are left out."""
 
