@@ -229,10 +229,9 @@ def _judge(
     counts["with_events"] += _first_events(batch)
     registered = pc.is_in(batch.column("app_id"), pa.array(rule.app_ids, pa.string()))
     age = pc.subtract(batch.column("ingest_timestamp"), batch.column("event_timestamp"))
-    fresh = pc.or_(
-        pc.less_equal(age, rule.freshness_hours * _HOUR_MS),
-        pc.is_in(batch.column("event_name"), pa.array(FRESHNESS_EXEMPT)),
-    )
+    fresh = pc.less_equal(age, rule.freshness_hours * _HOUR_MS)
+    if not pc.all(fresh).as_py():
+        fresh = pc.or_(fresh, pc.is_in(batch.column("event_name"), pa.array(FRESHNESS_EXEMPT)))
     keep = np.asarray(pc.and_(registered, fresh))
     foreign = batch.num_rows - (pc.sum(registered).as_py() or 0)
     counts["foreign_app"] += foreign
@@ -279,17 +278,10 @@ def _write_pieces(waiting: list[_Judged], writer: _Writer, rule: StagingRule) ->
         return []
     events = pa.concat_batches([judged.events for judged in waiting])
     kept = np.flatnonzero(np.concatenate([judged.keep for judged in waiting]))
-    apps = events.column("app_id").dictionary_encode()
-    keys = np.stack(
-        [
-            np.asarray(apps.indices),
-            np.asarray(events.column("event_date").cast(pa.int32())),
-            bucket_of(events.column("event_id"), rule.buckets),
-        ]
-    )[:, kept]
-    order = np.lexsort(keys[::-1])
-    keys = keys[:, order]
-    starts = np.flatnonzero(np.any(np.diff(keys, axis=1, prepend=-1) != 0, axis=0))
+    places = _places(events, rule.buckets)[kept]
+    order = np.argsort(places, kind="stable")
+    places = places[order]
+    starts = np.flatnonzero(np.diff(places, prepend=places[:1] + 1))
     if len(starts) > 1 or len(kept) < events.num_rows:
         events = take_rows(events, kept[order])
     pieces: list[Piece] = []
@@ -301,12 +293,22 @@ def _write_pieces(waiting: list[_Judged], writer: _Writer, rule: StagingRule) ->
                 index=writer.write(part),
                 app_id=part.column("app_id")[0].as_py(),
                 event_date=part.column("event_date")[0].as_py(),
-                bucket=int(keys[2, start]),
+                bucket=int(places[start]) % rule.buckets,
                 rows=part.num_rows,
                 bytes=part.nbytes,
             )
         )
     return pieces
+
+
+def _places(events: pa.RecordBatch, buckets: int) -> np.ndarray:
+    """Number the places that events are staged at: by app, day and bucket."""
+    apps = np.asarray(events.column("app_id").dictionary_encode().indices).astype(np.int64)
+    days = np.asarray(events.column("event_date").cast(pa.int32())).astype(np.int64)
+    days -= days.min()
+    places = (apps * (days.max() + 1) + days) * buckets + bucket_of(events["event_id"], buckets)
+    # numpy sorts small numbers by radix: a tenth of the time.
+    return places.astype(np.uint16) if places.max() < 1 << 16 else places
 
 
 def bucket_of(texts: pa.StringArray, buckets: int) -> np.ndarray:
