@@ -7,8 +7,11 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clickstream_dagster.batches.objects import RawObject, list_objects
 from clickstream_dagster.errors import SourceError
@@ -21,6 +24,7 @@ from clickstream_dagster.processing.requests import (
     decode_body,
     envelope,
     read_requests,
+    requests_of,
 )
 from tests.processing.records_input import NOW_MS, event, packed, plain, record, write_object
 
@@ -311,3 +315,34 @@ def test_what_becomes_a_column_of_its_events_is_as_short_as_their_own(tmp_path: 
 )
 def test_a_lone_value_of_json_is_not_taken_for_base64(word: str) -> None:
     assert decode_body(word) == word
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(
+        ['[{"a":1}]', "[]", '["é"]', "[\x00]", '{"a":1}', " [1]", "[1] \n", "[1", "", "text"]
+    ),
+    st.sampled_from([b"", b"\0\0", b"more", gzip.compress(b"[2]")]),
+    st.booleans(),
+    st.integers(-3, 0),
+)
+def test_a_packed_body_is_read_in_a_batch_as_it_is_alone(
+    text: str, behind: bytes, in_lines: bool, cut: int
+) -> None:
+    """What SDKs mostly write is unpacked in a shorter way, which must not make a difference."""
+    packed_bytes = gzip.compress(text.encode(), mtime=0) + behind
+    encode = base64.encodebytes if in_lines else base64.b64encode
+    body = encode(packed_bytes).decode()
+    body = body[: len(body) + cut]
+    line = json.dumps({"rid": "r1", "data": body}).encode()
+    place = np.array([1])
+    (request,) = requests_of(pa.array([line]), pa.array(["o"]), place, place)
+    found = request.column("body")[0].as_py()
+    try:
+        expected, reason = decode_body(body), None
+    except BadBodyError as error:
+        expected, reason = None, error.reason
+    assert (found and found.rstrip(), request.column("bad_reason")[0].as_py()) == (
+        expected and expected.rstrip(),
+        reason,
+    )
