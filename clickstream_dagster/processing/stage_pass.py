@@ -40,8 +40,9 @@ from clickstream_dagster.processing.workers import SPREAD_BYTES, Apply, in_worke
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# Staged rows take about ten times the size of their raw objects in memory.
-BUCKET_RAW_BYTES = 256 << 20
+# Of one bucket of an app and day, the keys of all rows are in memory at once: a tenth of a gigabyte
+# or more for a million. Rows are merged in parts; small buckets cost more than their bytes.
+BUCKET_RAW_BYTES = 512 << 20
 
 Progress = Callable[[str], None]
 
