@@ -41,9 +41,8 @@ def process_source(
     if not objects:
         console.print(f"{source} holds no raw objects: the batch is empty", style="yellow")
     with console.status(f"batch {chosen.batch}: starting {engine}") as status:
-        if engine == "sail" and sum(raw.size for raw in objects) >= workers.SPREAD_BYTES:
-            # They load what they need while this process loads the same and starts the engine.
-            workers.start()
+        if engine == "sail":
+            workers.start(sum(raw.size for raw in objects))
         from clickstream_dagster.processing.engines import spark_session
         from clickstream_dagster.processing.job import process_batch
 

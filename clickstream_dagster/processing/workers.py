@@ -92,9 +92,12 @@ class _Workers:
 _workers = _Workers()
 
 
-def start() -> None:
-    """Start the workers that a task in `worker_processes` will need soon; don't wait for them."""
-    for _ in range(cores()):
+def start(raw_bytes: int) -> None:
+    """Start the workers that a batch of so many raw bytes will soon need; don't wait for them.
+
+    They load what they need while this process loads the same and starts the engine.
+    """
+    for _ in range(cores() if raw_bytes >= SPREAD_BYTES else 0):
         _workers.submit(_load)
 
 

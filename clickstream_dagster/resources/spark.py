@@ -51,6 +51,10 @@ class SparkEngine(dg.ConfigurableResource):
         address: str,
     ) -> "BatchCounters":
         """Process the objects of a window's manifest in this process. Raises ClickstreamError."""
+        from clickstream_dagster.processing import workers
+
+        if self.engine == "sail":
+            workers.start(sum(raw.size for raw in manifest.objects))
         from clickstream_dagster.processing.job import process_batch
 
         return process_batch(
