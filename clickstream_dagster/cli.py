@@ -10,7 +10,6 @@ import typer
 
 from clickstream_dagster.athena_commands import athena_app
 from clickstream_dagster.collector_command import collector
-from clickstream_dagster.garbage import collect_rarely
 from clickstream_dagster.infra_commands import infra_app
 from clickstream_dagster.model_options import CheckEverything, DefinitionsFile
 from clickstream_dagster.package_commands import package_app
@@ -20,6 +19,7 @@ from clickstream_dagster.redshift_commands import redshift_app
 from clickstream_dagster.replay_command import replay
 from clickstream_dagster.s3_options import Endpoint, GlueEndpoint, KmsKey, Profile, Region
 from clickstream_dagster.sdk_config_command import sdk_config
+from clickstream_dagster.tuning import collect_rarely
 
 app = typer.Typer(
     name="clickstream",

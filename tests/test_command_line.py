@@ -43,7 +43,7 @@ def test_a_process_that_collects_rarely_ends_without_a_complaint() -> None:
     """duckdb's binding tells of what is not taken apart, as soon as something is left alone."""
     code = """
 import duckdb, gc
-from clickstream_dagster.garbage import collect_rarely
+from clickstream_dagster.tuning import collect_rarely
 collect_rarely()
 duckdb.connect().sql("select 1").fetchall()
 print(gc.get_threshold()[0])

@@ -10,7 +10,13 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = "clickstream_dagster"
 PLUGINS = "clickstream_plugins"
 
-ANYONE_MAY = {"", "durable_files", "errors", "ids"}  # "" is the package itself, for its version
+ANYONE_MAY = {
+    "",
+    "durable_files",
+    "errors",
+    "ids",
+    "tuning",
+}  # "" is the package itself, for its version
 BELOW_DAGSTER = {"batches", "processing", "collector", "sample", "emr", "warehouses", "infra"}
 PIPES = "dagster_pipes"  # how a job elsewhere tells Dagster: a file without dependencies
 MAY_IMPORT = {

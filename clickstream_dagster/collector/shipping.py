@@ -16,7 +16,7 @@ from clickstream_dagster.collector.segments import (
 from clickstream_dagster.collector.sinks.sink import Sink, SinkError
 from clickstream_dagster.collector.spool import WorkerFolder, take_left_folders
 from clickstream_dagster.errors import ClickstreamError
-from clickstream_dagster.priority import give_way
+from clickstream_dagster.tuning import give_way
 
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 60.0

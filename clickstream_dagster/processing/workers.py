@@ -22,8 +22,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from clickstream_dagster.errors import TaskError
-from clickstream_dagster.garbage import collect_rarely
-from clickstream_dagster.priority import give_way
+from clickstream_dagster.tuning import collect_rarely, give_way
 
 SPREAD_BYTES = 24 << 20
 """Raw bytes of a batch from which on starting workers is quicker than doing without."""
