@@ -18,7 +18,7 @@ _RESIDENT = re.compile(r"^Rss(Anon|File|Shmem):\s+(.+)$", re.MULTILINE)
 class Measured:
     """Wall seconds, processor seconds, peak memory of the process tree in bytes, output.
 
-    Pages of files that processes share count once.
+    Pages of files are those of the process that has mapped most of them.
     """
 
     seconds: float
@@ -33,7 +33,7 @@ def run(command: Sequence[str]) -> Measured:
     started = time.perf_counter()
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=output, stderr=errors, text=True)
-        peak = 0
+        peak = _quick_tree_bytes(process.pid)
         while not _has_ended(process):
             peak = max(peak, _quick_tree_bytes(process.pid))
         seconds = time.perf_counter() - started
@@ -63,8 +63,8 @@ def tree_bytes(pid: int) -> int:
 def _quick_tree_bytes(pid: int) -> int:
     """Give the memory of a process and those below it, without a walk through their pages.
 
-    Such a walk takes 15 ms a gigabyte, in which the process can't grow. So pages of files, which
-    most of them share, are those of the process that has mapped most.
+    Such a walk takes 15 ms a gigabyte, in which the process can't grow. So it is not known which
+    pages of files they share, mostly those of libraries.
     """
     found = [_resident_bytes(member) for member in _tree(pid)]
     return sum(own for own, _ in found) + max((files for _, files in found), default=0)

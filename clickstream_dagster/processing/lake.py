@@ -44,8 +44,9 @@ _BOUNDED = (
 )
 
 # Data files have no statistics of values in structs and lists: see open_data_file.
+_NO_METRICS = {"write.metadata.metrics.default": "none"}
 _METRICS = {
-    "write.metadata.metrics.default": "none",
+    **_NO_METRICS,
     **{
         f"write.metadata.metrics.column.{field.name}": (
             "full" if field.name in _BOUNDED else "counts"
@@ -327,8 +328,9 @@ class Lake:
         from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
         self.storage.settle(add, self.root)
-        # A table of an earlier version has other properties.
-        metadata = table.metadata.model_copy(update={"properties": table.properties | _METRICS})
+        # A table of an earlier version has another default; what its owner chose for columns stays.
+        modes = _METRICS | table.properties | _NO_METRICS
+        metadata = table.metadata.model_copy(update={"properties": modes})
         with self._errors(), ThreadPoolExecutor(8) as pool:
             entries = list(
                 pool.map(lambda path: parquet_file_to_data_file(table.io, metadata, path), add)

@@ -51,7 +51,8 @@ T = TypeVar("T")
 COMMIT_TRIES = 20
 _READERS = 8
 
-# An event takes about 70 bytes of a data file: files of 140 to 280 MB.
+# An event takes about 70 bytes of a data file: files of 140 to 280 MB. A bucket is not cut, so a
+# day whose events have less than 130 raw bytes each may get larger units; its files don't.
 MIN_UNIT_ROWS = 2_000_000
 MAX_UNIT_ROWS = 4_000_000
 _EPOCH = date(1970, 1, 1)

@@ -157,14 +157,15 @@ def _merged(
     order = np.asarray(pc.sort_indices(rows, FILE_ORDER))
     order = order[keep[order]]
     counts["duplicate"] += rows.num_rows - len(order)
-    kept = pa.Table.from_batches([take_rows(rows, order)])
+    (batch,) = rows.to_batches()  # GROUP_BYTES are less than a column can hold in one piece
+    kept = pa.Table.from_batches([take_rows(batch, order)])
     _count_written(kept, counts)
     return kept
 
 
 def read_pieces(
     pieces: Sequence[Piece], storage: Storage, columns: Sequence[str] | None = None
-) -> pa.RecordBatch:
+) -> pa.Table:
     """Read staged rows back, file by file; only some columns if they are named."""
     by_path: dict[str, list[int]] = {}
     for piece in pieces:
@@ -176,7 +177,7 @@ def read_pieces(
         with storage.open(path) as source:
             reader = pa.ipc.open_file(source, options=options)
             batches += [reader.get_batch(index) for index in indexes]
-    return pa.concat_batches(batches)
+    return pa.Table.from_batches(batches).combine_chunks()
 
 
 def _lake_keys(unit: MergeUnit, rule: WriteRule) -> _LakeKeys:
@@ -201,10 +202,10 @@ def _lake_keys(unit: MergeUnit, rule: WriteRule) -> _LakeKeys:
     return _LakeKeys(table, np.concatenate(files), np.concatenate(rows), unit.lake_files)
 
 
-def _first_copies(rows: pa.RecordBatch, keys: _LakeKeys | None) -> np.ndarray:
+def _first_copies(rows: pa.Table, keys: _LakeKeys | None) -> np.ndarray:
     """Mark the rows to write: the first copy of each event, unless the lake's came before."""
     keep = np.full(rows.num_rows, True)
-    ids = rows.column("event_id")
+    ids = rows.column("event_id").combine_chunks()
     codes = ids.dictionary_encode()
     if len(codes.dictionary) < len(ids):
         code = np.asarray(codes.indices)
@@ -232,7 +233,7 @@ def _first_copies(rows: pa.RecordBatch, keys: _LakeKeys | None) -> np.ndarray:
     return keep
 
 
-def _arrives_earlier(ours: pa.RecordBatch, theirs: pa.Table) -> np.ndarray:
+def _arrives_earlier(ours: pa.Table, theirs: pa.Table) -> np.ndarray:
     """Mark the rows of `ours` that come before the row beside them by arrival."""
     earlier = np.full(ours.num_rows, False)
     equal = np.full(ours.num_rows, True)

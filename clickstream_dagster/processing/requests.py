@@ -384,7 +384,7 @@ def _decode_one(body: bytes | None, is_record: bool) -> _Decoded:
 
 
 def _unpack_usual(body: bytes) -> bytes | None:
-    """Unpack a body as SDKs write it: one member of gzip in plain base64, an array in ASCII.
+    """Unpack a body as SDKs write it: one member of gzip in plain base64, an array.
 
     Gives None for any other: decode_body says what is wrong with it, if anything is.
     """
@@ -393,10 +393,12 @@ def _unpack_usual(body: bytes) -> bytes | None:
     inflater = isal_zlib.decompressobj(wbits=31)
     try:
         text = inflater.decompress(pybase64.b64decode(body, validate=True), MAX_BODY_BYTES + 1)
-    except (binascii.Error, isal_zlib.error):
+        if not text.isascii():
+            text.decode()
+    except (binascii.Error, isal_zlib.error, UnicodeDecodeError):
         return None
-    is_usual = inflater.eof and not inflater.unused_data and text.isascii()
-    return text if is_usual and text.startswith(b"[") and len(text) <= MAX_BODY_BYTES else None
+    is_whole = inflater.eof and not inflater.unused_data and len(text) <= MAX_BODY_BYTES
+    return text if is_whole and text.startswith(b"[") else None
 
 
 def _decoded_columns(
