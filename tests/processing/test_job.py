@@ -181,15 +181,26 @@ def test_files_tell_of_columns_outside_of_structs_and_lists_only(
     pipeline: Pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What sorts rows has bounds, for queries to skip files by; others are counted."""
-    pipeline.process("b1", [record(plain(event("e1", attributes={"a": 1})))])
-    (file,) = pipeline.lake.files("ods_event")
-    schema = pipeline.lake.table("ods_event").schema()
-    assert {schema.find_column_name(number) for number in file.entry.lower_bounds} == {
+    records = [record(plain(event("e1", attributes={"a": 1})))]
+    pipeline.process("b1", records)
+    table = pipeline.lake.table("ods_event")
+    names = table.schema().find_column_name
+    bounded = {
         *("ingest_batch", "app_id", "event_date", "event_timestamp", "ingest_timestamp"),
         "user_pseudo_id",
     }
-    counted = {schema.find_column_name(number) for number in file.entry.null_value_counts}
-    assert counted == {field.name for field in ODS_EVENT if not pa.types.is_nested(field.type)}
+    (file,) = pipeline.lake.files("ods_event")
+    assert set(map(names, file.entry.lower_bounds)) == bounded
+    flat = {field.name for field in ODS_EVENT if not pa.types.is_nested(field.type)}
+    assert set(map(names, file.entry.null_value_counts)) == flat
+
+    # An earlier version counted in structs, too; what an owner has chosen stays.
+    chosen = "write.metadata.metrics.column.event_name"
+    with table.transaction() as transaction:
+        transaction.set_properties({"write.metadata.metrics.default": "counts", chosen: "full"})
+    pipeline.process("b1", records)
+    (file,) = pipeline.lake.files("ods_event")
+    assert set(map(names, file.entry.lower_bounds)) == bounded | {"event_name"}
     # It warns of each column whose statistics it misses.
     assert not [told for told in caplog.records if told.name.startswith("pyiceberg")]
 
