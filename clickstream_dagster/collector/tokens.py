@@ -25,6 +25,7 @@ _KEYS_LIVE_SECONDS = 900
 _RETRY_SECONDS = 5
 _FETCH_AGAIN_SECONDS = 60  # for a key that is not there: else anybody could make us ask the issuer
 _LONGEST_TOKEN = 16_384
+_LONGEST_DOCUMENT = 1 << 20
 _REMEMBERED = 10_000
 
 _logger = logging.getLogger(__name__)
@@ -41,11 +42,7 @@ class OidcSettings:
     audience: str
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.issuer)
-        is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        if not parts.hostname or not (
-            parts.scheme == "https" or (parts.scheme == "http" and is_local)
-        ):
+        if not _is_private(self.issuer):
             raise SettingError(f"OIDC issuer {self.issuer!r}: write its https:// address")
 
 
@@ -107,13 +104,11 @@ class Tokens:
     def _fetch(self, now: float) -> None:
         import jwt
 
-        address = self._settings.issuer.rstrip("/") + _DISCOVERY
         try:
-            with urllib.request.urlopen(address, timeout=_FETCH_SECONDS) as answer:
-                keys_at = json.load(answer)["jwks_uri"]
-            client = jwt.PyJWKClient(keys_at, cache_jwk_set=False, timeout=_FETCH_SECONDS)
-            keys = {key.key_id: key for key in client.get_signing_keys()}
-        except (OSError, ValueError, KeyError, jwt.PyJWTError) as error:
+            found = _document(self._settings.issuer.rstrip("/") + _DISCOVERY)
+            known = jwt.PyJWKSet.from_dict(_document(found["jwks_uri"])).keys
+            keys = {key.key_id: key for key in known if key.public_key_use in ("sig", None)}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
             # Those that are known go on.
             self._ask_again_at = now + _RETRY_SECONDS
             _logger.error("the issuer's keys can't be fetched", extra={"error": str(error)})
@@ -121,3 +116,25 @@ class Tokens:
         if self._keys:
             self._ask_again_at = now + _FETCH_AGAIN_SECONDS
         self._keys, self._keys_live_until = keys, now + _KEYS_LIVE_SECONDS
+
+
+def _is_private(address: str) -> bool:
+    """Whether nobody on the way can read or change what is fetched: https, or this machine."""
+    parts = urlsplit(address)
+    is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and is_local)
+    )
+
+
+def _document(address: str) -> dict:
+    """Fetch a JSON document. Raises ValueError for one from an open way, or of many bytes."""
+    if not _is_private(address):
+        raise ValueError(f"{address!r} is no https:// address")
+    with urllib.request.urlopen(address, timeout=_FETCH_SECONDS) as answer:
+        if not _is_private(answer.url):
+            raise ValueError(f"{address} leads to {answer.url!r}, which is no https:// address")
+        text = answer.read(_LONGEST_DOCUMENT + 1)
+    if len(text) > _LONGEST_DOCUMENT:
+        raise ValueError(f"{address} is longer than {_LONGEST_DOCUMENT} bytes")
+    return json.loads(text)

@@ -104,8 +104,9 @@ def test_refuses_everybody_when_no_app_is_registered(tmp_path) -> None:
 class Issuer:
     """An OIDC provider on this machine: discovery, keys, and tokens signed with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, **discovery: object) -> None:
         self.keys = {"one": rsa.generate_private_key(65537, 2048)}
+        self.discovery = discovery
         self.asked = 0
         self._open = ExitStack()
         self.address = self._open.enter_context(answering(self._answer))
@@ -120,7 +121,7 @@ class Issuer:
 
     def _document(self, path: str) -> dict:
         if path.endswith("openid-configuration"):
-            return {"issuer": self.address, "jwks_uri": f"{self.address}/keys"}
+            return {"issuer": self.address, "jwks_uri": f"{self.address}/keys"} | self.discovery
         return {
             "keys": [
                 jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
@@ -233,6 +234,23 @@ def test_known_keys_outlive_an_issuer_that_is_away(tmp_path) -> None:
 
         assert status_with(running, issuer.token(key="gone", signed_by=issuer.keys["one"])) == 401
         assert status_with(running, issuer.token(sub="another")) == 200
+
+
+@pytest.mark.parametrize(
+    ("discovery", "told"),
+    [
+        ({"jwks_uri": "http://keys.example/"}, "is no https:// address"),
+        ({"padding": "x" * (1 << 20)}, "is longer than 1048576 bytes"),
+        ({"jwks_uri": 7}, "the issuer's keys can't be fetched"),
+    ],
+)
+def test_fetches_keys_in_bounds_and_over_no_open_way(tmp_path, discovery: dict, told: str) -> None:
+    issuer = Issuer(**discovery)
+    options = ("--oidc-issuer", issuer.address, "--oidc-audience", "collector")
+    with running_collector(tmp_path, *options) as running:
+        assert status_with(running, issuer.token()) == 401
+        assert told in running.log.read_text()
+    issuer.close()
 
 
 def test_lets_a_preflight_through_without_a_token(guarded: RunningCollector) -> None:
