@@ -33,6 +33,7 @@ from clickstream_dagster.processing.records import (
     read_lines,
     require_unchanged,
 )
+from clickstream_dagster.processing.url_queries import query_numbers
 
 REQUEST = pa.schema(
     [
@@ -259,7 +260,7 @@ def requests_of(
         "platform": _bounded(read.texts(fields["platform"]), MAX_FIELD_CHARACTERS),
         "request_app_id": _bounded(read.texts(fields["appId"])),
         "upload_timestamp": _upload_timestamp(read.integers(fields["client_timestamp"]), uri),
-        "event_bundle_sequence_id": _query_number(uri, "event_bundle_sequence_id").fill_null(0),
+        "event_bundle_sequence_id": query_numbers(uri, "event_bundle_sequence_id").fill_null(0),
         "source_object": source_object,
         "source_line": pa.array(source_line),
         "record": records,
@@ -317,13 +318,7 @@ def _iso_ms(text: str | None) -> int:
 def _upload_timestamp(given: pa.Int64Array, uri: pa.StringArray) -> pa.Int64Array:
     if given.null_count == 0:
         return given
-    return pc.coalesce(given, _query_number(uri, "upload_timestamp"))
-
-
-def _query_number(uri: pa.StringArray, name: str) -> pa.Int64Array:
-    """Give a whole number from the query strings, null where there is none."""
-    found = pc.extract_regex(uri, rf"[?&]{name}=(?P<number>[0-9]{{1,18}})(?:[&#]|$)")
-    return pc.struct_field(found, "number").cast(pa.int64())
+    return pc.coalesce(given, query_numbers(uri, "upload_timestamp"))
 
 
 def texts_of(records: pa.BinaryArray) -> pa.StringArray:
