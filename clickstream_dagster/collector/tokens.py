@@ -107,7 +107,13 @@ class Tokens:
         try:
             found = _document(self._settings.issuer.rstrip("/") + _DISCOVERY)
             known = jwt.PyJWKSet.from_dict(_document(found["jwks_uri"])).keys
-            keys = {key.key_id: key for key in known if key.public_key_use in ("sig", None)}
+            keys = {
+                key.key_id: key
+                for key in known
+                if key.key_id and key.public_key_use in ("sig", None)
+            }
+            if not keys:
+                raise ValueError("none of the issuer's keys is for signatures and has an id")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
             # Those that are known go on.
             self._ask_again_at = now + _RETRY_SECONDS

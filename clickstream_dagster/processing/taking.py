@@ -29,15 +29,15 @@ def take_rows(batch: pa.RecordBatch, rows: np.ndarray) -> pa.RecordBatch:
 def _taken(array: pa.Array, rows: np.ndarray, index: pa.Array) -> pa.Array:
     if _is_void(array):
         return pa.nulls(len(rows), array.type)
-    if pa.types.is_list(array.type) and len(array.values) > len(array):
+    is_long_list = pa.types.is_list(array.type) and len(array.values) > len(array)
+    if not (is_long_list or pa.types.is_struct(array.type)):
+        return array.take(index)
+    mask = pa.array(~np.asarray(array.is_valid())[rows]) if array.null_count else None
+    if is_long_list:
         starts, bounds = _ranges(np.asarray(array.offsets), rows)
         elements = _elements(array.values, starts, bounds)
-        mask = pa.array(~np.asarray(array.is_valid())[rows]) if array.null_count else None
         return pa.ListArray.from_arrays(pa.array(bounds), elements, type=array.type, mask=mask)
-    if pa.types.is_struct(array.type):
-        mask = pa.array(~np.asarray(array.is_valid())[rows]) if array.null_count else None
-        return _of_parts(array, lambda part: _taken(part, rows, index), mask)
-    return array.take(index)
+    return _of_parts(array, lambda part: _taken(part, rows, index), mask)
 
 
 def _elements(array: pa.Array, starts: np.ndarray, bounds: np.ndarray) -> pa.Array:

@@ -107,6 +107,7 @@ class Issuer:
     def __init__(self, **discovery: object) -> None:
         self.keys = {"one": rsa.generate_private_key(65537, 2048)}
         self.discovery = discovery
+        self.of_keys: dict[str, object] = {}
         self.asked = 0
         self._open = ExitStack()
         self.address = self._open.enter_context(answering(self._answer))
@@ -126,6 +127,7 @@ class Issuer:
             "keys": [
                 jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
                 | {"kid": name, "use": "sig", "alg": "RS256"}
+                | self.of_keys
                 for name, key in self.keys.items()
             ]
         }
@@ -250,6 +252,23 @@ def test_fetches_keys_in_bounds_and_over_no_open_way(tmp_path, discovery: dict, 
     with running_collector(tmp_path, *options) as running:
         assert status_with(running, issuer.token()) == 401
         assert told in running.log.read_text()
+    issuer.close()
+
+
+@pytest.mark.parametrize("of_keys", [{"kid": None}, {"use": "enc"}])
+def test_takes_only_keys_for_signatures_that_have_an_id(tmp_path, of_keys: dict) -> None:
+    issuer = Issuer()
+    issuer.of_keys = of_keys
+    options = ("--oidc-issuer", issuer.address, "--oidc-audience", "collector")
+    with running_collector(tmp_path, *options) as running:
+        without_id = jwt.encode(
+            {"iss": issuer.address, "aud": "collector", "exp": int(time.time()) + 600},
+            issuer.keys["one"],
+            algorithm="RS256",
+        )
+        assert status_with(running, without_id) == 401
+        assert status_with(running, issuer.token()) == 401
+        assert "none of the issuer's keys is for signatures" in running.log.read_text()
     issuer.close()
 
 
